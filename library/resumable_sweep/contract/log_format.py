@@ -1,0 +1,70 @@
+"""Schema version 1 of the library's append-only log of results: JSON Lines, one entry a line.
+
+Entries, by their `kind`:
+
+`header`    first line: `schema_version`, `run_id`, `shard`, `shards`, `created` (Unix seconds)
+`done`      an item's result: `key`, `result`, and provenance (`attempt`, `host`, `started`, `ended`, Unix seconds)
+`complete`  all of the shard's items are done: `total`, `keys_sha256`
+
+The last `done` of a key wins. A torn last line is no entry. Kinds and fields that a reader does not know are passed
+over; a `schema_version` above its own is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from resumable_sweep.contract.canonical import identity
+
+SCHEMA_VERSION = 1
+HEADER = "header"
+DONE = "done"
+COMPLETE = "complete"
+
+
+class LogInvalid(ValueError):
+    """The log cannot be read; the message says where and what to do."""
+
+
+def entries_of(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a log's bytes; what follows the last newline is torn and is no entry.
+
+    Raises
+    ------
+    LogInvalid
+        Where a whole line is not a JSON object, or the header names a newer schema.
+    """
+    body, newline, _torn = data.rpartition(b"\n")
+    if not newline:
+        return
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            raise LogInvalid(f"line {number} is not JSON: {line[:80]!r}") from error
+        if not isinstance(entry, dict):
+            raise LogInvalid(f"line {number} is not a JSON object: {line[:80]!r}")
+        if entry.get("kind") == HEADER and entry.get("schema_version", 0) > SCHEMA_VERSION:
+            raise LogInvalid(
+                f"the log has schema version {entry['schema_version']}, this reader knows {SCHEMA_VERSION} at most: "
+                "install a newer resumable-sweep"
+            )
+        yield entry
+
+
+def is_sweep_log(first_line: bytes) -> bool:
+    """Return whether a file that starts with `first_line` is such a log."""
+    try:
+        entry = json.loads(first_line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and entry.get("kind") == HEADER and "schema_version" in entry
+
+
+def results_of(entries: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the winning `done` entry of each key, by the key's identity, in the order of first completion."""
+    return {identity(entry["key"]): entry for entry in entries if entry.get("kind") == DONE}

@@ -1,0 +1,70 @@
+"""How a sidecar container ended: its exit code, and the termination message that says the same in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+MESSAGE_PATH = "/dev/termination-log"
+MESSAGE_LIMIT_BYTES = 4096
+"""The kubelet cuts a longer termination message (pkg/kubelet/container, MaxContainerTerminationMessageLength)."""
+
+
+class Exit(IntEnum):
+    """Exit codes of `restore` and of the housekeeping roles.
+
+    The mirror's exit code means nothing: Kubernetes never lets a sidecar's code decide a pod's phase.
+    """
+
+    OK = 0
+    USAGE = 64
+    """The environment or the URL is wrong (EX_USAGE of sysexits.h)."""
+    ITEMS_INVALID = 65
+    STORE_UNREACHABLE = 69
+    """Could not read or write: says nothing about what is there."""
+    FAILED = 70
+    COMPLETE = 80
+    """The shard's log ends in `complete`: there is nothing left to run."""
+    SUPERSEDED = 81
+    """A higher attempt has taken the shard."""
+    CHECKPOINT_CORRUPT = 82
+    RESUME_FILE_MISSING = 83
+    ITEMS_CHANGED = 84
+    STORE_NOT_CREATE_ONLY = 85
+    INCOMPLETE = 86
+    """A merge found a shard whose log has no `complete`, or items without a result."""
+    DUPLICATE_KEYS = 87
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The termination message of a sidecar container.
+
+    `reason` is a CamelCase word (`Restored`, `FreshStart`, `StoreUnreachable`, `Merged`, ...), `message` a sentence
+    for a person, `details` what the operator needs (a report's fields, or a URL, hash and counts).
+    """
+
+    reason: str
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the message as JSON that fits into what the kubelet keeps."""
+        message = self.message
+        while True:
+            text = json.dumps({"reason": self.reason, "message": message, "details": self.details})
+            excess = len(text.encode()) - MESSAGE_LIMIT_BYTES
+            if excess <= 0 or not message:
+                return text
+            message = message[: max(0, len(message) - max(excess, 16))]
+
+
+def parsed_outcome(text: str) -> Outcome | None:
+    """Return the outcome that a termination message holds, None where it holds none (a crash's own words)."""
+    try:
+        fields = json.loads(text)
+        return Outcome(str(fields["reason"]), str(fields["message"]), dict(fields["details"]))
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,129 @@
+"""What a sidecar tells the operator, and what it hears back.
+
+The same record is the push's body and, at the end, part of the container's termination message.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+REPORT_PATH = "/v1/report"
+
+
+class Stage(StrEnum):
+    """How far an attempt has come."""
+
+    RESTORING = "restoring"
+    MIRRORING = "mirroring"
+    SEALED = "sealed"
+    """The experiment's containers have ended and all they left is in the store: nothing more will come."""
+    COMPLETE = "complete"
+    """The `complete` entry stands in the store: the shard is done."""
+    STOPPED = "stopped"
+    """The attempt's writer has stopped for good: a higher attempt has taken the shard, or it cannot write."""
+
+
+class Experiment(StrEnum):
+    """What the operator knows of the experiment's containers."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    """Every one of them exited 0."""
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """One attempt's state as its sidecar sees it.
+
+    `sequence` grows with every report of a pod, so that an old one that arrives late is known as such. Items are
+    counted by distinct key: `items_done` are durable, `items_recorded` are in the snapshot directory, durable or not,
+    `items_restored` came with the checkpoint; `items_total` is the shard's share, None where nobody knows it.
+    `generation` is the sequence number of the newest one in the store. `problem` is a CamelCase reason, empty where
+    all is well, and `message` its sentence.
+    """
+
+    run_id: str
+    shard: int
+    attempt: int
+    sequence: int
+    stage: Stage
+    items_done: int = 0
+    items_recorded: int = 0
+    items_restored: int = 0
+    items_total: int | None = None
+    generation: int | None = None
+    problem: str = ""
+    message: str = ""
+
+    def to_json(self) -> str:
+        """Return the report as a JSON object with the fields of this class."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the operator answers to a report.
+
+    `superseded` is a hint: a writer stops only when the store itself shows a higher attempt.
+    """
+
+    superseded: bool = False
+    experiment: Experiment = Experiment.UNKNOWN
+
+    def to_json(self) -> str:
+        """Return the answer as a JSON object with the fields of this class."""
+        return json.dumps(asdict(self))
+
+
+def parsed_report(value: Any) -> Report:
+    """Return the report that a decoded JSON value holds; fields of a newer version are passed over.
+
+    Raises
+    ------
+    ValueError
+        Where it is not a report; the message names the field.
+    """
+    chosen = _known_fields(value, Report)
+    try:
+        report = Report(**{**chosen, "stage": Stage(chosen["stage"])})
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the report lacks a field: {error}") from error
+    for name in ("shard", "attempt", "sequence", "items_done", "items_recorded", "items_restored"):
+        number = getattr(report, name)
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{name} must be a whole number of 0 or more, not {number!r}")
+    for name in ("items_total", "generation"):
+        number = getattr(report, name)
+        if number is not None and (type(number) is not int or number < 0):
+            raise ValueError(f"{name} must be null or a whole number of 0 or more, not {number!r}")
+    for name in ("run_id", "problem", "message"):
+        if not isinstance(getattr(report, name), str):
+            raise ValueError(f"{name} must be a string")
+    return report
+
+
+def parsed_answer(value: Any) -> Answer:
+    """Return the answer that a decoded JSON value holds.
+
+    Raises
+    ------
+    ValueError
+        Where it is not an answer.
+    """
+    chosen = _known_fields(value, Answer)
+    return Answer(
+        superseded=chosen.get("superseded") is True,
+        experiment=Experiment(chosen.get("experiment", Experiment.UNKNOWN)),
+    )
+
+
+def _known_fields(value: Any, record: type[Report] | type[Answer]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, not {type(value).__name__}")
+    names = {field.name for field in fields(record)}
+    return {name: entry for name, entry in value.items() if name in names}
