@@ -1,0 +1,60 @@
+"""The custom resource `ResumableSweep` in Python.
+
+The models are the one source of the CustomResourceDefinition, of the API reference, and of what the operator reads and
+writes.
+"""
+
+from __future__ import annotations
+
+from sweep_operator.api.duration import duration_text, seconds_of
+from sweep_operator.api.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, VERSION
+from sweep_operator.api.spec import (
+    Budgets,
+    Checkpoint,
+    ConfigMapKey,
+    EnvVar,
+    Items,
+    Placement,
+    Pool,
+    ResumableSweepSpec,
+    Toleration,
+)
+from sweep_operator.api.status import (
+    Condition,
+    ItemsStatus,
+    Merged,
+    Phase,
+    Reclaim,
+    ResumableSweepStatus,
+    Shards,
+)
+from sweep_operator.api.sweep import MAX_NAME_LENGTH, ResumableSweep
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KIND",
+    "MAX_NAME_LENGTH",
+    "PLURAL",
+    "SHORT_NAME",
+    "VERSION",
+    "Budgets",
+    "Checkpoint",
+    "Condition",
+    "ConfigMapKey",
+    "EnvVar",
+    "Items",
+    "ItemsStatus",
+    "Merged",
+    "Phase",
+    "Placement",
+    "Pool",
+    "Reclaim",
+    "ResumableSweep",
+    "ResumableSweepSpec",
+    "ResumableSweepStatus",
+    "Shards",
+    "Toleration",
+    "duration_text",
+    "seconds_of",
+]
