@@ -1,0 +1,32 @@
+# The sidecar's image: restore, mirror, resolve and merge. Build context: the repository's root.
+#
+#     docker build -f images/sidecar.Dockerfile -t resumable-sweep-sidecar .
+#
+# BASE is any image with Python 3.11 or newer as `python3`, its venv module and CA certificates.
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS packages
+RUN python3 -m venv /opt/venv
+COPY requirements/sidecar.txt /tmp/sidecar.txt
+# Wheels only: what is installed is what the lock's hashes name, and no build script of a package runs.
+RUN /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
+        --only-binary :all: --require-hashes -r /tmp/sidecar.txt \
+    && /opt/venv/bin/python -m pip uninstall --yes --quiet pip setuptools
+
+FROM ${BASE}
+COPY --from=packages /opt/venv /opt/venv
+# The root file system is read-only at run time, hence the byte code made here. Safe path: nothing is imported from the
+# working directory.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+COPY library/resumable_sweep /app/resumable_sweep
+COPY sidecar/sweep_sidecar /app/sweep_sidecar
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash /app
+WORKDIR /app
+# A number, so that a kubelet can prove runAsNonRoot without reading the image's passwd file. The operator runs the
+# sidecar under the experiment's own user instead wherever the pod template names one.
+USER 65532:65532
+ENTRYPOINT ["/opt/venv/bin/python", "-m", "sweep_sidecar"]
