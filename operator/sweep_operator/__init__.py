@@ -1,0 +1,1 @@
+"""The operator: watches sweeps, pods and nodes, decides, and keeps each shard running until it is complete."""

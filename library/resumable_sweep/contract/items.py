@@ -45,8 +45,11 @@ def items_of_list(values: Sequence[Any]) -> list[Item]:
 
 
 def items_of_matrix(matrix: Mapping[str, Sequence[Any]]) -> list[Item]:
-    """Return one item per combination of the matrix' values; the last parameter varies fastest."""
-    names = list(matrix)
+    """Return one item per combination of the matrix' values.
+
+    Parameters are taken in alphabetical order, because JSON objects have none of their own; the last varies fastest.
+    """
+    names = sorted(matrix)
     return items_of_list([dict(zip(names, values, strict=True)) for values in itertools.product(*matrix.values())])
 
 

@@ -1,0 +1,37 @@
+"""Which pods have served their purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.plan import DeletePod
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+
+KEPT_FAILED_PODS = 3
+"""So many of a sweep's failed pods stay for a look at their logs."""
+
+STOP_GRACE_SECONDS = 30
+"""Grace of the operator's own deletions: time to finish an item and flush, bounded for programs that ignore SIGTERM."""
+
+_CURRENT = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
+
+
+def deletions(pods: Iterable[PodView], records: Sequence[ShardRecord]) -> list[DeletePod]:
+    """Return the deletions that are due: attempts being stopped, and pods whose verdict stands in `records`."""
+    due = []
+    failed = []
+    for pod in pods:
+        if pod.role is not Role.ATTEMPT or pod.deleted:
+            continue
+        record = records[pod.shard] if pod.shard < len(records) else None
+        if record is not None and pod.attempt == record.attempt and record.state in _CURRENT:
+            if record.state is ShardState.STOPPING:
+                due.append(DeletePod(pod=pod, reason="Stopped", grace_seconds=STOP_GRACE_SECONDS))
+        elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in pod.mains):
+            failed.append(pod)
+        else:
+            due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=STOP_GRACE_SECONDS))
+    failed.sort(key=lambda pod: pod.attempt)
+    due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - KEPT_FAILED_PODS)]]
+    return due

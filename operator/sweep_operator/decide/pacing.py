@@ -1,0 +1,31 @@
+"""Which shards get an attempt now, and which must make room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+
+_OCCUPYING = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
+
+
+def to_start(records: Sequence[ShardRecord], *, parallelism: int, now: float) -> list[ShardRecord]:
+    """Return the waiting shards that there is room for: those that have begun before the others, then by index."""
+    room = parallelism - sum(record.state in _OCCUPYING for record in records)
+    ready = [record for record in records if record.state is ShardState.WAITING and record.not_before <= now]
+    ready.sort(key=lambda record: (record.attempt == 0, record.shard))
+    return ready[: max(0, room)]
+
+
+def to_stop(records: Sequence[ShardRecord], *, parallelism: int) -> list[ShardRecord]:
+    """Return the running shards that exceed `parallelism`: those whose attempt has done the least."""
+    active = [record for record in records if record.state is ShardState.ACTIVE]
+    occupied = sum(record.state in (ShardState.ACTIVE, ShardState.LEAVING) for record in records)
+    excess = min(len(active), max(0, occupied - parallelism))
+    active.sort(key=lambda record: (max(0, record.done - max(0, record.base - 1)), -record.shard))
+    return active[:excess]
+
+
+def next_start(records: Sequence[ShardRecord]) -> float | None:
+    """Return when the next delayed shard may start (Unix seconds), None where none is delayed."""
+    return min((record.not_before for record in records if record.state is ShardState.WAITING), default=None)

@@ -1,0 +1,58 @@
+"""How far a shard's attempt has come, from its reports and its containers' last words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resumable_sweep.contract.report import Report, parsed_report
+from sweep_operator.model.observed import PodView
+from sweep_operator.model.shard_record import ShardRecord
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A record brought up to date, and how many items turned out to be lost since the last look."""
+
+    record: ShardRecord
+    newly_lost: int = 0
+
+
+def newest_report(pod: PodView | None, pushed: Report | None) -> Report | None:
+    """Return the latest word of an attempt's sidecar: pushed, or left behind as a termination message."""
+    said = [pushed] if pushed else []
+    for outcome in (pod.restore_outcome, pod.mirror_outcome) if pod else ():
+        if outcome is not None and "stage" in outcome.details:
+            try:
+                said.append(parsed_report(outcome.details))
+            except ValueError:
+                # Not in our form, so not from our sidecar: the pod's phase and exit codes still speak.
+                continue
+    return max(said, key=lambda report: report.sequence, default=None)
+
+
+def progress_of(record: ShardRecord, *, pod: PodView | None, node_uid: str, report: Report | None) -> Progress:
+    """Return the record with what is newly known of its current attempt.
+
+    Items are lost when an attempt restores fewer than the one before it had recorded: they were on the reclaimed node
+    alone, and run again. Never lost is what was durable.
+    """
+    if not record.node and pod is not None and pod.node and node_uid:
+        record = record.changed(node=f"{pod.node}/{node_uid}")
+    if report is None:
+        return Progress(record)
+    lost = 0
+    if not record.base:
+        lost = max(0, record.recorded - report.items_restored)
+        record = record.changed(base=report.items_restored + 1, recorded=report.items_restored)
+    return Progress(
+        record.changed(
+            done=max(record.done, report.items_done),
+            recorded=max(record.recorded, report.items_recorded),
+        ),
+        newly_lost=lost,
+    )
+
+
+def made_progress(record: ShardRecord) -> bool:
+    """Return whether the current attempt has made at least one item durable."""
+    return record.base > 0 and record.done > record.base - 1

@@ -1,0 +1,131 @@
+"""One shard, one step: from its record and the evidence to its next record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep_operator.decide.classify import Finding, finding_of
+from sweep_operator.decide.progress import made_progress, newest_report, progress_of
+from sweep_operator.model.plan import SweepEvent
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Snapshot
+
+LEAVING_SECONDS = 30
+"""How long a shard waits for a reclaimed attempt to flush and end before its successor is made.
+
+Longer than the 15 s that GKE gives ordinary pods, and bounded because a pod on a dead node never ends.
+"""
+
+_FREE_RETRIES = 2
+_FIRST_DELAY_SECONDS = 5
+_LONGEST_DELAY_SECONDS = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A shard's next record, and what the step brought to light."""
+
+    record: ShardRecord
+    reclaim: bool = False
+    newly_lost: int = 0
+    head_attempt: int = 0
+    """Highest attempt that the store knows, where it is ahead of the status."""
+    events: tuple[SweepEvent, ...] = ()
+    again_at: float | None = None
+
+
+def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
+    """Return what becomes of a shard."""
+    if record.state in (ShardState.WAITING, ShardState.COMPLETE, ShardState.FAILED):
+        return Step(record=record)
+    pod = snapshot.pod_of(record.attempt)
+    absent = record.attempt in snapshot.absent
+    report = newest_report(pod, snapshot.reports.get(record.attempt))
+    node = snapshot.presence.nodes.get(pod.node) if pod else None
+    progress = progress_of(record, pod=pod, node_uid=node.uid if node else "", report=report)
+    record = progress.record
+    finding = finding_of(
+        pod, absent=absent, node_uid=record.node_uid, presence=snapshot.presence, report=report, now=now
+    )
+    step = _next_step(record, finding, snapshot=snapshot, never_made=_never_made(record, snapshot), now=now)
+    head = pod.restore_outcome.details.get("head_attempt", 0) if pod and pod.restore_outcome else 0
+    return Step(
+        record=step.record,
+        reclaim=step.reclaim,
+        newly_lost=progress.newly_lost,
+        head_attempt=head if isinstance(head, int) else 0,
+        events=step.events,
+        again_at=step.again_at,
+    )
+
+
+def _never_made(record: ShardRecord, snapshot: Snapshot) -> bool:
+    """Return whether the attempt was allocated by a process that ended before it made the pod: it is burnt."""
+    return record.attempt in snapshot.absent and record.attempt not in snapshot.creations and not record.node
+
+
+def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, never_made: bool, now: float) -> Step:
+    pod = snapshot.pod_of(record.attempt)
+    if finding.complete:
+        if not finding.ended:
+            return Step(record=record)
+        done = SweepEvent(reason="ShardComplete", message=f"shard {record.shard} is complete: {record.done} items")
+        return Step(record=record.changed(state=ShardState.COMPLETE), events=(done,))
+    if never_made:
+        return Step(record=record.changed(state=ShardState.WAITING))
+    if record.state is ShardState.STOPPING:
+        if finding.ended or (pod is not None and pod.is_terminal):
+            return Step(record=record.changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=int(now)))
+        return Step(record=record, again_at=finding.again_at)
+    if record.state is ShardState.LEAVING:
+        over = finding.ended or (pod is not None and pod.is_terminal) or now >= record.since + LEAVING_SECONDS
+        if over:
+            return _ended(record, Finding(signal=record.signal, message=finding.message), snapshot=snapshot, now=now)
+        if not finding.signal:
+            # What announced the end was taken back, and the pod still runs.
+            return Step(record=record.changed(state=ShardState.ACTIVE, signal=Signal.NONE, since=0))
+        return Step(record=record, again_at=record.since + LEAVING_SECONDS)
+    if not finding.signal:
+        return Step(record=record, again_at=finding.again_at)
+    record = record.changed(signal=finding.signal, since=int(now))
+    if finding.ended:
+        return _ended(record, finding, snapshot=snapshot, now=now)
+    return Step(record=record.changed(state=ShardState.LEAVING), again_at=now + LEAVING_SECONDS)
+
+
+def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: float) -> Step:
+    """Return the verdict on an attempt that has ended without completing its shard."""
+    signal = finding.signal
+    where = f" on {record.node_name}" if record.node_name else ""
+    said = f"shard {record.shard}, attempt {record.attempt}{where}: {finding.message or signal}"
+    if signal.is_final:
+        failed = SweepEvent(reason=signal.value, message=said, warning=True)
+        return Step(record=record.changed(state=ShardState.FAILED), events=(failed,))
+    if signal.is_user_failure:
+        return _user_failure(record, said, budget=snapshot.sweep.spec.user_failures, now=now)
+    setbacks = 0 if made_progress(record) else record.setbacks + 1
+    delay = delay_seconds(setbacks - _FREE_RETRIES if signal.is_reclaim else setbacks)
+    waiting = record.changed(state=ShardState.WAITING, setbacks=setbacks, not_before=int(now + delay) if delay else 0)
+    if signal.is_reclaim:
+        return Step(record=waiting, reclaim=True)
+    return Step(record=waiting, events=(SweepEvent(reason=signal.value, message=said, warning=True),))
+
+
+def _user_failure(record: ShardRecord, said: str, *, budget: int, now: float) -> Step:
+    failures = record.user_failures + 1
+    if failures > budget:
+        message = f"{said}; that was failure {failures} of at most {budget}, so the shard stops"
+        record = record.changed(state=ShardState.FAILED, user_failures=failures)
+        return Step(record=record, events=(SweepEvent(reason="ShardFailed", message=message, warning=True),))
+    delay = delay_seconds(failures)
+    message = f"{said}; failure {failures} of at most {budget}, again in {delay} s"
+    record = record.changed(state=ShardState.WAITING, user_failures=failures, not_before=int(now + delay))
+    return Step(record=record, events=(SweepEvent(reason=record.signal.value, message=message, warning=True),))
+
+
+def delay_seconds(failures: int) -> int:
+    """Return the delay after so many failures in a row: 5 s, doubling up to 5 min; 0 where there was none."""
+    if failures <= 0:
+        return 0
+    return min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS << min(failures - 1, 16))

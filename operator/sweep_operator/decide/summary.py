@@ -1,0 +1,119 @@
+"""What a person sees of a sweep: counts, phase, conditions, and when it will end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sweep_operator.decide.progress import newest_report
+from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.snapshot import Condition, Snapshot, SweepStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something a person should know: a CamelCase reason and a sentence."""
+
+    reason: str
+    message: str
+
+
+def total_items(status: SweepStatus, snapshot: Snapshot, records: Sequence[ShardRecord]) -> int | None:
+    """Return the number of the sweep's items, None while it is not known.
+
+    Where the specification does not name them, it is the sum of what the shards' own programs have said.
+    """
+    if status.items_sha256 or status.merged:
+        return status.items_total
+    pods = snapshot.pods_by_attempt
+    totals = []
+    for record in records:
+        report = newest_report(pods.get(record.attempt), snapshot.reports.get(record.attempt))
+        if report is not None and report.items_total is not None:
+            totals.append(report.items_total)
+        elif record.state is ShardState.COMPLETE:
+            totals.append(record.done)
+        else:
+            return status.items_total
+    return sum(totals)
+
+
+def running_pods(snapshot: Snapshot, records: Sequence[ShardRecord]) -> int:
+    """Return how many current attempts run their experiment."""
+    pods = snapshot.pods_by_attempt
+    current = (pods.get(record.attempt) for record in records)
+    return sum(pod is not None and pod.is_running for pod in current)
+
+
+def eta_text(*, done: int, total: int | None, started_at: float | None, now: float) -> str:
+    """Return the time that is left at the rate so far, for example `3m20s`; empty while that cannot be told."""
+    if not done or total is None or started_at is None or now <= started_at or done >= total:
+        return ""
+    return duration_text((total - done) * (now - started_at) / done)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in its two largest units: `45s`, `3m20s`, `2h5m`, `1d4h`."""
+    whole = max(0, round(seconds))
+    units = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+    for place, (unit, size) in enumerate(units):
+        if whole >= size or unit == "s":
+            text = f"{whole // size}{unit}"
+            if place + 1 < len(units):
+                smaller, smaller_size = units[place + 1]
+                rest = whole % size // smaller_size
+                text += f"{rest}{smaller}" if rest else ""
+            return text
+    return ""
+
+
+def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Problem]:
+    """Return what keeps the current attempts from working, the most telling first."""
+    found = []
+    pods = snapshot.pods_by_attempt
+    creations = [*(snapshot.creations.get(record.attempt) for record in records), *snapshot.housekeeping.values()]
+    for creation in creations:
+        if creation is not None and creation.problem:
+            found.append(Problem(reason=creation.problem, message=creation.message))
+    for record in records:
+        report = snapshot.reports.get(record.attempt)
+        if report is not None and report.problem and record.state is ShardState.ACTIVE:
+            found.append(Problem(reason=report.problem, message=f"shard {record.shard}: {report.message}"))
+    current = [pods[record.attempt] for record in records if record.attempt in pods]
+    current += [pod for pod in snapshot.presence.pods if pod.role is not Role.ATTEMPT]
+    found += [problem for pod in current if (problem := pod_problem(pod)) is not None]
+    if not snapshot.presence.nodes_visible:
+        found.append(Problem(reason="NodesForbidden", message="the operator may not read nodes: works from pods alone"))
+    return found
+
+
+def pod_problem(pod: PodView) -> Problem | None:
+    """Return what keeps a pod from running, None where nothing does."""
+    if pod.unschedulable:
+        return Problem(reason="Unschedulable", message=f"pod {pod.name}: {pod.unschedulable}")
+    starting = ("", "PodInitializing", "ContainerCreating")
+    for container in (pod.restore, pod.mirror, *pod.mains):
+        if container is not None and container.waiting_reason not in starting:
+            said = f"pod {pod.name}, container {container.name}: {container.waiting_message}"
+            return Problem(reason=container.waiting_reason, message=said)
+    return None
+
+
+def with_conditions(previous: Iterable[Condition], wanted: Iterable[Condition]) -> tuple[Condition, ...]:
+    """Return the wanted conditions, each with the time of its last change of status kept."""
+    before = {condition.type: condition for condition in previous}
+    kept = []
+    for condition in wanted:
+        old = before.get(condition.type)
+        since = old.since if old is not None and old.status == condition.status else condition.since
+        kept.append(
+            Condition(
+                type=condition.type,
+                status=condition.status,
+                reason=condition.reason,
+                message=condition.message,
+                since=since,
+            )
+        )
+    return tuple(kept)

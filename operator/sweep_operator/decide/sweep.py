@@ -1,0 +1,259 @@
+"""The decision about one sweep, top to bottom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from sweep_operator.decide import cleanup, housekeeping, pacing, summary
+from sweep_operator.decide.shard import step_of
+from sweep_operator.model.plan import Action, CreateAttempt, Plan, SweepEvent
+from sweep_operator.model.shard_record import ShardRecord, ShardState, index_ranges
+from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Condition, Reclaim, Snapshot, Sweep, SweepStatus
+
+_REFRESH_SECONDS_SMALL = 2.0
+_REFRESH_SECONDS_LARGE = 30.0
+_SMALL_SWEEP_SHARDS = 100
+
+
+def decide(snapshot: Snapshot, now: float) -> Plan:
+    """Return what shall be done about a sweep.
+
+    Level-triggered: the same snapshot gives the same plan, whatever events led to it or were missed.
+    """
+    sweep = snapshot.sweep
+    if sweep.deleting or sweep.status.phase in ("Complete", "Failed"):
+        return _finished(snapshot)
+    draft = _Draft(sweep=sweep, snapshot=snapshot, now=now, status=sweep.status, records=list(sweep.status.records))
+    draft.step_shards()
+    resolved = not sweep.spec.has_items or bool(draft.status.items_sha256)
+    if not resolved and not sweep.spec.suspend:
+        draft.keep_house(housekeeping.resolve)
+    elif resolved:
+        draft.stop_or_start()
+    if all(record.state is ShardState.COMPLETE for record in draft.records):
+        draft.keep_house(housekeeping.merge)
+    draft.remake_pods()
+    draft.clean_up()
+    return draft.plan()
+
+
+def refresh_seconds(shards: int) -> float:
+    """Return how often the fast-moving part of a status (DONE, ETA) is written, by the size of the sweep."""
+    if shards <= _SMALL_SWEEP_SHARDS:
+        return _REFRESH_SECONDS_SMALL
+    return min(_REFRESH_SECONDS_LARGE, _REFRESH_SECONDS_SMALL * shards / _SMALL_SWEEP_SHARDS)
+
+
+def _finished(snapshot: Snapshot) -> Plan:
+    """Nothing is created any more. Under deletion the garbage collector removes the pods, with their own grace."""
+    status = snapshot.sweep.status
+    if snapshot.sweep.deleting:
+        return Plan(status=status)
+    return Plan(status=status, actions=tuple(cleanup.deletions(snapshot.presence.pods, status.records)))
+
+
+@dataclass(kw_only=True)
+class _Draft:
+    """The plan in the making."""
+
+    sweep: Sweep
+    snapshot: Snapshot
+    now: float
+    status: SweepStatus
+    records: list[ShardRecord]
+    actions: list[Action] = field(default_factory=list)
+    events: list[SweepEvent] = field(default_factory=list)
+    looks: list[float] = field(default_factory=list)
+    failure: summary.Problem | None = None
+    trouble: list[summary.Problem] = field(default_factory=list)
+    reclaims: dict[int, Reclaim] = field(default_factory=dict)
+
+    def step_shards(self) -> None:
+        """Take every shard one step further, and count what was reclaimed or lost."""
+        by_signal = dict(self.status.reclaims_by_signal)
+        for index, before in enumerate(self.records):
+            step = step_of(before, self.snapshot, now=self.now)
+            self.records[index] = step.record
+            self.events += step.events
+            self.look_again(step.again_at)
+            self.status = replace(
+                self.status,
+                lost=self.status.lost + step.newly_lost,
+                attempts=max(self.status.attempts, step.head_attempt),
+            )
+            if step.reclaim:
+                by_signal[step.record.signal] = by_signal.get(step.record.signal, 0) + 1
+                self.status = replace(self.status, last_reclaim=_reclaim_of(step.record))
+        self.status = replace(self.status, reclaims_by_signal=by_signal)
+        self._note_relaunch()
+
+    def _note_relaunch(self) -> None:
+        last = self.status.last_reclaim
+        if last is None or last.relaunch_seconds is not None:
+            return
+        creation = self.snapshot.creations.get(self.records[last.shard].attempt)
+        if self.records[last.shard].attempt > last.attempt and creation is not None and creation.created_at is not None:
+            seconds = round(creation.created_at - last.time, 1)
+            self.status = replace(self.status, last_reclaim=replace(last, relaunch_seconds=max(0.0, seconds)))
+
+    def keep_house(self, chore: housekeeping.Chore) -> None:
+        """Do a chore in a housekeeping pod."""
+        result = chore(self.status, self.snapshot, now=self.now)
+        self.status = result.status
+        self.actions += result.actions
+        self.events += result.events
+        if result.failure is not None:
+            self.failure = summary.Problem(reason=result.failure.reason, message=result.failure.message)
+        if result.trouble is not None:
+            self.trouble.append(summary.Problem(reason=result.trouble.reason, message=result.trouble.message))
+        for creation in self.snapshot.housekeeping.values():
+            if creation.created_at is None:
+                self.look_again(creation.retry_at)
+
+    def stop_or_start(self) -> None:
+        """End the attempts that must go, or allocate one for each shard that there is room for."""
+        spec = self.sweep.spec
+        parallelism = 0 if spec.suspend else spec.parallelism
+        for record in pacing.to_stop(self.records, parallelism=parallelism):
+            self.records[record.shard] = record.changed(state=ShardState.STOPPING)
+        if spec.suspend:
+            return
+        for record in pacing.to_start(self.records, parallelism=parallelism, now=self.now):
+            self._allocate(record)
+        delayed = pacing.next_start(self.records)
+        if delayed is not None and delayed > self.now:
+            self.look_again(delayed)
+
+    def _allocate(self, record: ShardRecord) -> None:
+        attempt = self.status.attempts + 1
+        self.status = replace(self.status, attempts=attempt, started_at=self.status.started_at or self.now)
+        self.records[record.shard] = record.changed(
+            state=ShardState.ACTIVE, attempt=attempt, base=0, node="", not_before=0
+        )
+        reclaim = _reclaim_of(record) if record.signal.is_reclaim else None
+        self.actions.append(
+            CreateAttempt(shard=record.shard, attempt=attempt, resumes=bool(record.signal), replaces=reclaim)
+        )
+
+    def remake_pods(self) -> None:
+        """Ask again for the pods of attempts of ours that the API server has not taken yet."""
+        asked = {action.attempt for action in self.actions if isinstance(action, CreateAttempt)}
+        for record in self.records:
+            creation = self.snapshot.creations.get(record.attempt)
+            if record.state is not ShardState.ACTIVE or record.attempt in asked:
+                continue
+            if creation is None or creation.created_at is not None:
+                continue
+            if self.now < creation.retry_at:
+                self.look_again(creation.retry_at)
+                continue
+            reclaim = _reclaim_of(record) if record.signal.is_reclaim else None
+            self.actions.append(
+                CreateAttempt(shard=record.shard, attempt=record.attempt, resumes=bool(record.signal), replaces=reclaim)
+            )
+
+    def clean_up(self) -> None:
+        """Delete pods that have served their purpose."""
+        self.actions += cleanup.deletions(self.snapshot.presence.pods, self.records)
+
+    def look_again(self, at: float | None) -> None:
+        """Ask for another look at a time (Unix seconds)."""
+        if at is not None:
+            self.looks.append(at)
+
+    def plan(self) -> Plan:
+        """Return the finished plan."""
+        phase, condition = self._phase()
+        total = summary.total_items(self.status, self.snapshot, self.records)
+        done = self.status.merged.items if self.status.merged else sum(record.done for record in self.records)
+        ended = phase in ("Complete", "Failed")
+        running = summary.running_pods(self.snapshot, self.records)
+        eta = summary.eta_text(done=done, total=total, started_at=self.status.started_at, now=self.now)
+        self.status = replace(
+            self.status,
+            phase=phase,
+            items_total=total,
+            done=done,
+            running=0 if ended else running,
+            eta="" if ended else eta,
+            completed_at=(self.status.completed_at or self.now) if ended else None,
+            records=tuple(self.records),
+            conditions=summary.with_conditions(self.sweep.status.conditions, [condition, *self._conditions(phase)]),
+        )
+        if phase != self.sweep.status.phase and ended:
+            self.events.append(SweepEvent(reason=phase, message=condition.message, warning=phase == "Failed"))
+        if phase == "Running":
+            self.look_again(self.now + refresh_seconds(self.sweep.spec.shards))
+        return Plan(
+            status=self.status,
+            actions=tuple(self.actions),
+            events=tuple(self.events),
+            look_again_at=min(self.looks, default=None),
+        )
+
+    def _phase(self) -> tuple[str, Condition]:
+        states = [record.state for record in self.records]
+        failed = [record for record in self.records if record.state is ShardState.FAILED]
+        if self.failure is not None:
+            return "Failed", self._complete(False, self.failure.reason, self.failure.message)
+        if self.status.merged is not None:
+            return "Complete", self._complete(True, "Merged", f"{self.status.merged.items} results merged")
+        if failed and all(state in (ShardState.COMPLETE, ShardState.FAILED) for state in states):
+            first = failed[0]
+            which = index_ranges([record.shard for record in failed])
+            message = f"shards {which} failed; shard {first.shard}: {first.signal.value or Signal.CONTAINER_FAILED}"
+            return "Failed", self._complete(False, "ShardsFailed", message)
+        if all(state is ShardState.COMPLETE for state in states):
+            return "Merging", self._complete(False, "Merging", "all shards are complete, the results are being merged")
+        active = any(state in (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING) for state in states)
+        if self.sweep.spec.suspend:
+            message = "attempts are flushing and ending" if active else "no attempt runs"
+            return "Running" if active else "Suspended", self._complete(False, "Suspended", message)
+        if not self.status.attempts:
+            return "Pending", self._complete(False, "Resolving", "the items are being written to the store")
+        left = sum(state is not ShardState.COMPLETE for state in states)
+        return "Running", self._complete(False, "Running", f"{left} of {len(states)} shards to go")
+
+    def _complete(self, status: bool, reason: str, message: str) -> Condition:
+        return Condition(type="Complete", status=status, reason=reason, message=message, since=self.now)
+
+    def _conditions(self, phase: str) -> list[Condition]:
+        failed = self.failure is not None or phase == "Failed"
+        reason = self.failure.reason if self.failure else "ShardsFailed" if failed else "NotFailed"
+        message = self.failure.message if self.failure else "see the condition Complete" if failed else ""
+        conditions = [Condition(type="Failed", status=failed, reason=reason, message=message, since=self.now)]
+        suspended = phase == "Suspended"
+        conditions.append(
+            Condition(
+                type="Suspended",
+                status=suspended,
+                reason="Suspended" if suspended else "NotSuspended",
+                message="",
+                since=self.now,
+            )
+        )
+        problems = [*self.trouble, *summary.problems_of(self.snapshot, self.records)]
+        worst = problems[0] if problems and phase not in ("Complete", "Failed") else None
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        conditions.append(
+            Condition(
+                type="Healthy",
+                status=worst is None,
+                reason=worst.reason if worst else "AsExpected",
+                message=worst.message + more if worst else "",
+                since=self.now,
+            )
+        )
+        return conditions
+
+
+def _reclaim_of(record: ShardRecord) -> Reclaim:
+    return Reclaim(
+        time=record.since,
+        node=record.node_name,
+        shard=record.shard,
+        attempt=record.attempt,
+        signal=record.signal,
+        items_safe=record.done,
+    )

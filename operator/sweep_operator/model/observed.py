@@ -1,0 +1,116 @@
+"""What is seen of pods and nodes, reduced to what decisions need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from resumable_sweep.contract.outcome import Outcome
+
+
+class Role(StrEnum):
+    """What a pod of a sweep is for; the value of its label."""
+
+    ATTEMPT = "attempt"
+    RESOLVE = "resolve"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerView:
+    """One container of a pod.
+
+    `exit_code` is None while it has not ended. `finished_at` is in Unix seconds.
+    """
+
+    name: str
+    started: bool = False
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    exit_reason: str = ""
+    finished_at: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodView:
+    """One pod of a sweep; times are Unix seconds, empty strings mean absent."""
+
+    namespace: str
+    name: str
+    uid: str
+    sweep: str
+    sweep_uid: str
+    role: Role
+    shard: int = 0
+    attempt: int = 0
+    node: str = ""
+    phase: str = "Pending"
+    reason: str = ""
+    message: str = ""
+    created_at: float = 0.0
+    deleted: bool = False
+    """Whether somebody has asked for its deletion."""
+    disruption: str = ""
+    """Reason of a true DisruptionTarget condition."""
+    unschedulable: str = ""
+    """The scheduler's message where it finds no node."""
+    mains: tuple[ContainerView, ...] = ()
+    """The user's own containers."""
+    restore: ContainerView | None = None
+    mirror: ContainerView | None = None
+    restore_outcome: Outcome | None = None
+    mirror_outcome: Outcome | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether none of its containers will ever run again."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the experiment itself runs."""
+        return self.phase == "Running" and any(main.started and main.exit_code is None for main in self.mains)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What a housekeeping pod's one container said at its end."""
+        return self.mirror_outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeView:
+    """One node; an incarnation is known by `uid`, never by `name`, which clouds use again."""
+
+    name: str
+    uid: str
+    ready: str = "True"
+    """Status of the Ready condition: True, False or Unknown."""
+    ready_since: float = 0.0
+    """When that status last changed, Unix seconds."""
+    shutting_down: bool = False
+    terminating: str = ""
+    """Key of a taint by which a cloud announces the node's end, empty where there is none."""
+
+
+@dataclass(frozen=True)
+class Creation:
+    """What this process knows of the pod of an attempt that it has allocated itself."""
+
+    created_at: float | None = None
+    """When the API server took the pod, Unix seconds; None while it has not."""
+    retry_at: float = 0.0
+    problem: str = ""
+    message: str = ""
+    template_is_at_fault: bool = False
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Pods and nodes as the operator's caches show them."""
+
+    pods: tuple[PodView, ...] = ()
+    nodes: dict[str, NodeView] = field(default_factory=dict)
+    nodes_visible: bool = True
+    """False where the operator may not read nodes: it then works from what pods say."""

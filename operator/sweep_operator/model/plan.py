@@ -1,0 +1,59 @@
+"""What shall be done about a sweep: data, carried out elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.snapshot import Reclaim, SweepStatus
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateAttempt:
+    """Make the pod of an attempt; `replaces` is the reclaim that made it necessary."""
+
+    shard: int
+    attempt: int
+    resumes: bool
+    replaces: Reclaim | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateHousekeeping:
+    """Make the pod that resolves the items or merges the results."""
+
+    role: Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletePod:
+    """Delete one pod, known by its UID; `grace_seconds` None leaves the pod its own."""
+
+    pod: PodView
+    reason: str
+    grace_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepEvent:
+    """A Kubernetes event on the sweep: a CamelCase reason and a sentence."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+Action = CreateAttempt | CreateHousekeeping | DeletePod
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The next status, then what to create and delete, then what to say.
+
+    `look_again_at` (Unix seconds) is when the same snapshot could lead to another plan, None where only news can.
+    """
+
+    status: SweepStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[SweepEvent, ...] = ()
+    look_again_at: float | None = None

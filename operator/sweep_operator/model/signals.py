@@ -1,0 +1,105 @@
+"""The words by which an attempt's end is named: the same in status, event, report and metric label."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Signal(StrEnum):
+    """Why an attempt ended, or is about to.
+
+    The first evidence that is seen wins, and is kept.
+    """
+
+    NONE = ""
+
+    # The node was reclaimed, or the pod was taken away by somebody else.
+    EVICTED = "EvictionByEvictionAPI"
+    TAINTED = "DeletionByTaintManager"
+    PREEMPTED = "PreemptionByScheduler"
+    POD_COLLECTED = "DeletionByPodGC"
+    KUBELET_TERMINATED = "TerminationByKubelet"
+    NODE_PRESSURE = "NodePressure"
+    NODE_SHUTDOWN = "NodeShutdown"
+    NODE_GONE = "NodeGone"
+    NODE_REPLACED = "NodeReplaced"
+    NODE_SHUTTING_DOWN = "NodeShuttingDown"
+    NODE_UNREACHABLE = "NodeUnreachable"
+    DISRUPTED = "DisruptionTarget"
+    POD_DELETED = "PodDeleted"
+    POD_VANISHED = "PodVanished"
+
+    # The attempt ended well as far as Kubernetes can tell, but nothing proves that its items are done.
+    UNPROVEN = "SucceededWithoutProof"
+
+    # The machine or the store failed before or around the experiment.
+    REJECTED = "PodRejected"
+    START_FAILED = "ContainerStartFailed"
+    STORE_UNREACHABLE = "StoreUnreachable"
+    SUPERSEDED = "Superseded"
+
+    # The experiment itself failed.
+    CONTAINER_FAILED = "ContainerFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
+    STORAGE_LIMIT = "StorageLimitExceeded"
+    DEADLINE = "DeadlineExceeded"
+
+    # Nothing that another attempt could mend.
+    CHECKPOINT_CORRUPT = "CheckpointCorrupt"
+    RESUME_FILE_MISSING = "ResumeFileMissing"
+    ITEMS_CHANGED = "ItemsChanged"
+    CONFIGURATION = "ConfigurationInvalid"
+
+    # The operator itself ended it: the sweep was suspended, or parallelism was lowered.
+    STOPPED = "StoppedByOperator"
+
+    @property
+    def is_reclaim(self) -> bool:
+        """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""
+        return self in _RECLAIMS
+
+    @property
+    def is_infrastructure(self) -> bool:
+        """Whether the platform failed: tried again after a growing delay."""
+        return self in _INFRASTRUCTURE
+
+    @property
+    def is_user_failure(self) -> bool:
+        """Whether the experiment failed: counted against `budgets.userFailures`."""
+        return self in _USER_FAILURES
+
+    @property
+    def is_final(self) -> bool:
+        """Whether another attempt would end the same way."""
+        return self in _FINAL
+
+
+_RECLAIMS = frozenset(
+    {
+        Signal.EVICTED,
+        Signal.TAINTED,
+        Signal.PREEMPTED,
+        Signal.POD_COLLECTED,
+        Signal.KUBELET_TERMINATED,
+        Signal.NODE_SHUTDOWN,
+        Signal.NODE_GONE,
+        Signal.NODE_REPLACED,
+        Signal.NODE_SHUTTING_DOWN,
+        Signal.NODE_UNREACHABLE,
+        Signal.DISRUPTED,
+        Signal.POD_DELETED,
+        Signal.POD_VANISHED,
+    }
+)
+_INFRASTRUCTURE = frozenset(
+    {
+        Signal.NODE_PRESSURE,
+        Signal.REJECTED,
+        Signal.START_FAILED,
+        Signal.STORE_UNREACHABLE,
+        Signal.SUPERSEDED,
+        Signal.UNPROVEN,
+    }
+)
+_USER_FAILURES = frozenset({Signal.CONTAINER_FAILED, Signal.OUT_OF_MEMORY, Signal.STORAGE_LIMIT, Signal.DEADLINE})
+_FINAL = frozenset({Signal.CHECKPOINT_CORRUPT, Signal.RESUME_FILE_MISSING, Signal.ITEMS_CHANGED, Signal.CONFIGURATION})

@@ -1,0 +1,128 @@
+"""All that a decision about one sweep rests upon, gathered beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from resumable_sweep.contract.report import Report
+from sweep_operator.model.observed import Creation, PodView, Presence
+from sweep_operator.model.shard_record import ShardRecord
+from sweep_operator.model.signals import Signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The specification as decisions see it, defaults filled in."""
+
+    run_id: str
+    shards: int
+    parallelism: int
+    suspend: bool = False
+    has_items: bool = False
+    """Whether the specification names the items; else only the program knows them."""
+    user_failures: int = 3
+    interval_seconds: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """Where the merged results lie."""
+
+    url: str
+    sha256: str
+    items: int
+    provenance_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reclaim:
+    """The latest reclaim; `relaunch_seconds` is None until the replacement is there."""
+
+    time: float
+    node: str
+    shard: int
+    attempt: int
+    signal: Signal
+    items_safe: int
+    relaunch_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A condition of the sweep; `since` is in Unix seconds."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str
+    since: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepStatus:
+    """The status as decisions see it: what was written before, or what shall be written."""
+
+    phase: str = "Pending"
+    attempts: int = 0
+    """Highest attempt number ever allocated."""
+    items_total: int | None = None
+    items_sha256: str = ""
+    done: int = 0
+    running: int = 0
+    lost: int = 0
+    eta: str = ""
+    started_at: float | None = None
+    completed_at: float | None = None
+    merged: Merged | None = None
+    reclaims_by_signal: Mapping[str, int] = field(default_factory=dict)
+    last_reclaim: Reclaim | None = None
+    records: tuple[ShardRecord, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+    @property
+    def reclaims(self) -> int:
+        """How often an attempt of this sweep was taken away."""
+        return sum(self.reclaims_by_signal.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One ResumableSweep: its identity, specification and status."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    deleting: bool
+    spec: Spec
+    status: SweepStatus
+    manifest: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """The object itself, for the builders of pods; decisions do not look at it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One sweep and all that is known about it at one moment.
+
+    `reports` holds the newest report of each attempt by its number, `creations` what this process knows of the
+    attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, and
+    `housekeeping` the creations of the resolve and merge pods by role.
+    """
+
+    sweep: Sweep
+    presence: Presence = field(default_factory=Presence)
+    reports: Mapping[int, Report] = field(default_factory=dict)
+    creations: Mapping[int, Creation] = field(default_factory=dict)
+    absent: frozenset[int] = frozenset()
+    housekeeping: Mapping[str, Creation] = field(default_factory=dict)
+
+    def pod_of(self, attempt: int) -> PodView | None:
+        """Return the pod of an attempt, None where the caches show none."""
+        return self.pods_by_attempt.get(attempt)
+
+    @property
+    def pods_by_attempt(self) -> dict[int, PodView]:
+        """The attempts' pods by attempt number."""
+        return {pod.attempt: pod for pod in self.presence.pods if pod.role == "attempt"}

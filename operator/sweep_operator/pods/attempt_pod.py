@@ -1,0 +1,204 @@
+"""The pod of one attempt: the user's template, with the sidecar, the environment and the hooks of a sweep in it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import Any
+
+from resumable_sweep.contract import environment as names_of
+from resumable_sweep.contract.canonical import canonical_json
+from sweep_operator.model.observed import Role
+from sweep_operator.model.plan import CreateAttempt
+from sweep_operator.model.snapshot import Sweep
+from sweep_operator.pods import names
+from sweep_operator.pods.settings import PodSettings
+from sweep_operator.pods.sidecar import (
+    ITEMS_PATH,
+    PORT,
+    SNAPSHOT_DIR,
+    SNAPSHOT_VOLUME,
+    TOKEN_VOLUME,
+    mirror_container,
+    restore_container,
+    token_volume,
+)
+
+GRACE_SECONDS = 300
+"""Grace of a pod whose template names none: a large checkpoint takes its time to be flushed."""
+
+_FALLBACK_GROUP = 65532
+
+# Taints by which spot nodes and GPU nodes keep other pods away (GKE, AKS; GPUs on every cloud). They are tolerated, so
+# that a template needs not name them; a selector still decides where a pod goes.
+_TOLERATIONS: tuple[dict[str, str], ...] = (
+    {"key": "cloud.google.com/gke-spot", "operator": "Exists", "effect": "NoSchedule"},
+    {"key": "kubernetes.azure.com/scalesetpriority", "operator": "Equal", "value": "spot", "effect": "NoSchedule"},
+    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+)
+
+# The cluster autoscaler and Karpenter leave pods alone that say so: moving an experiment costs work.
+_ANNOTATIONS = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+
+
+def template_sha256(template: Any) -> str:
+    """Return the digest of a pod template, by which drift between attempts is told."""
+    return hashlib.sha256(canonical_json(template).encode()).hexdigest()
+
+
+def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_path: str) -> dict[str, Any]:
+    """Return the manifest of an attempt's pod.
+
+    Parameters
+    ----------
+    stop_path:
+        Unguessable HTTP path of the stop hook, starting with `/`. Containers that have a preStop hook of their own
+        keep it; the exit code of such a pod then proves nothing.
+    """
+    template = copy.deepcopy(sweep.manifest["spec"]["template"])
+    digest = template_sha256(template)
+    metadata = template.get("metadata") or {}
+    spec = template["spec"]
+    mains = spec["containers"]
+    public = _public_environment(sweep, order)
+    hooked = all("preStop" not in (main.get("lifecycle") or {}) for main in mains)
+    for main in mains:
+        _prepare_main(main, public=public, stop_path=stop_path if hooked else "")
+    identity = identity_of(spec)
+    private = _private_environment(sweep, settings=settings, mains=mains, digest=digest)
+    private[names_of.STOP_PATH] = stop_path if hooked else ""
+    sidecar_environment = [
+        *_variables(public | private),
+        {"name": names_of.POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": names_of.POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+        *sweep.manifest["spec"]["checkpoint"].get("env", []),
+    ]
+    own = [
+        restore_container(settings, environment=sidecar_environment, identity=identity),
+        mirror_container(settings, environment=sidecar_environment, identity=identity),
+    ]
+    # Restored files must be there before the user's own init containers look for them.
+    spec["initContainers"] = [*own, *spec.get("initContainers", [])]
+    spec["volumes"] = [
+        *spec.get("volumes", []),
+        {"name": SNAPSHOT_VOLUME, "emptyDir": {}},
+        token_volume(TOKEN_VOLUME),
+    ]
+    spec["restartPolicy"] = "Never"
+    spec.setdefault("terminationGracePeriodSeconds", GRACE_SECONDS)
+    _place(spec, sweep)
+    if identity.get("runAsUser") is None:
+        # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
+        spec.setdefault("securityContext", {}).setdefault("fsGroup", _FALLBACK_GROUP)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.attempt_pod_name(
+                sweep=sweep.name, sweep_uid=sweep.uid, shard=order.shard, attempt=order.attempt
+            ),
+            "namespace": sweep.namespace,
+            "labels": {
+                **metadata.get("labels", {}),
+                **names.labels(sweep=sweep.name, sweep_uid=sweep.uid, role=Role.ATTEMPT),
+                names.SHARD: str(order.shard),
+                names.ATTEMPT: str(order.attempt),
+                names.RANK: "0",
+            },
+            "annotations": {**_ANNOTATIONS, **metadata.get("annotations", {}), names.TEMPLATE: digest},
+            "ownerReferences": [owner_reference(sweep)],
+        },
+        "spec": spec,
+    }
+
+
+def owner_reference(sweep: Sweep) -> dict[str, Any]:
+    """Return the reference by which the garbage collector removes what belonged to a deleted sweep.
+
+    It does not block the owner's deletion: a pod on a dead node would hold it up for ever.
+    """
+    return {
+        "apiVersion": "resumable.dev/v1alpha1",
+        "kind": "ResumableSweep",
+        "name": sweep.name,
+        "uid": sweep.uid,
+        "controller": True,
+    }
+
+
+def store_url(sweep: Sweep) -> str:
+    """Return the run's folder in the store."""
+    base = str(sweep.manifest["spec"]["checkpoint"]["url"]).rstrip("/")
+    return f"{base}/{sweep.namespace}/{sweep.name}/{sweep.spec.run_id}"
+
+
+def _public_environment(sweep: Sweep, order: CreateAttempt) -> dict[str, str]:
+    public = {
+        names_of.NAME: sweep.name,
+        names_of.NAMESPACE: sweep.namespace,
+        names_of.RUN_ID: sweep.spec.run_id,
+        names_of.SHARD: str(order.shard),
+        names_of.SHARDS: str(sweep.spec.shards),
+        names_of.ATTEMPT: str(order.attempt),
+        names_of.SNAPSHOT_DIR: SNAPSHOT_DIR,
+        names_of.MADDENING_SNAPSHOT_DIR: SNAPSHOT_DIR,
+    }
+    if sweep.spec.has_items:
+        public[names_of.ITEMS] = ITEMS_PATH
+    if order.resumes:
+        source = f"file://{SNAPSHOT_DIR}/{sweep.manifest['spec']['checkpoint']['file']}"
+        public[names_of.RESUME_FROM] = source
+        public[names_of.MADDENING_RESUME_FROM] = source
+    return public
+
+
+def _private_environment(
+    sweep: Sweep, *, settings: PodSettings, mains: list[dict[str, Any]], digest: str
+) -> dict[str, str]:
+    return {
+        names_of.STORE_URL: store_url(sweep),
+        names_of.CHECKPOINT_FILE: str(sweep.manifest["spec"]["checkpoint"]["file"]),
+        names_of.INTERVAL: str(sweep.spec.interval_seconds),
+        names_of.ITEMS_SHA256: sweep.status.items_sha256,
+        names_of.PORT: str(PORT),
+        names_of.REPORT_URL: settings.report_url,
+        names_of.TEMPLATE_SHA256: digest,
+        names_of.IMAGES: ",".join(str(main.get("image", "")) for main in mains),
+    }
+
+
+def _variables(environment: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in environment.items()]
+
+
+def _prepare_main(main: dict[str, Any], *, public: dict[str, str], stop_path: str) -> None:
+    theirs = [variable for variable in main.get("env", []) if variable.get("name") not in public]
+    main["env"] = [*_variables(public), *theirs]
+    main["volumeMounts"] = [
+        *main.get("volumeMounts", []),
+        {"name": SNAPSHOT_VOLUME, "mountPath": SNAPSHOT_DIR},
+    ]
+    if stop_path:
+        lifecycle = main.get("lifecycle") or {}
+        main["lifecycle"] = {**lifecycle, "preStop": {"httpGet": {"path": stop_path, "port": PORT}}}
+
+
+def identity_of(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the user and group of the first container, which the sidecar shares so that it can read the files."""
+    pod = spec.get("securityContext") or {}
+    main = spec["containers"][0].get("securityContext") or {}
+    return {field: main.get(field, pod.get(field)) for field in ("runAsUser", "runAsGroup")}
+
+
+def _place(spec: dict[str, Any], sweep: Sweep) -> None:
+    pools = (sweep.manifest["spec"].get("placement") or {}).get("pools") or [{}]
+    pool = pools[0]
+    selector = {**(spec.get("nodeSelector") or {}), **(pool.get("nodeSelector") or {})}
+    if selector:
+        spec["nodeSelector"] = selector
+    tolerations = [*(spec.get("tolerations") or []), *(pool.get("tolerations") or [])]
+    tolerations += [toleration for toleration in _TOLERATIONS if toleration not in tolerations]
+    spec["tolerations"] = tolerations

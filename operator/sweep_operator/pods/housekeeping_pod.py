@@ -1,0 +1,99 @@
+"""The pod that resolves a sweep's items or merges its results, and the ConfigMap that takes inline items to it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from resumable_sweep.contract import environment as names_of
+from sweep_operator.model.observed import Role
+from sweep_operator.model.snapshot import Sweep
+from sweep_operator.pods import names
+from sweep_operator.pods.attempt_pod import identity_of, owner_reference, store_url
+from sweep_operator.pods.settings import PodSettings
+from sweep_operator.pods.sidecar import security_context
+
+_ITEMS_DIR = "/sweep/items"
+_INLINE_KEY = "items.json"
+_VOLUME = "sweep-items"
+
+
+def items_config_map(sweep: Sweep) -> dict[str, Any] | None:
+    """Return the immutable ConfigMap that holds inline items, None where the sweep has none."""
+    items = sweep.manifest["spec"].get("items") or {}
+    inline = {kind: items[kind] for kind in ("list", "matrix") if items.get(kind) is not None}
+    if not inline:
+        return None
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": names.items_config_map_name(sweep=sweep.name, sweep_uid=sweep.uid),
+            "namespace": sweep.namespace,
+            "labels": names.labels(sweep=sweep.name, sweep_uid=sweep.uid, role=Role.RESOLVE),
+            "ownerReferences": [owner_reference(sweep)],
+        },
+        "immutable": True,
+        "data": {_INLINE_KEY: json.dumps(inline)},
+    }
+
+
+def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> dict[str, Any]:
+    """Return the manifest of a housekeeping pod: the sidecar's image under the sweep's own ServiceAccount.
+
+    It asks for no GPU and for no spot node: it is short, and what it does must not be lost.
+    """
+    spec = sweep.manifest["spec"]
+    template = spec["template"]["spec"]
+    environment = {
+        names_of.STORE_URL: store_url(sweep),
+        names_of.NAMESPACE: sweep.namespace,
+        names_of.NAME: sweep.name,
+        names_of.RUN_ID: sweep.spec.run_id,
+        names_of.SHARDS: str(sweep.spec.shards),
+        names_of.ITEMS_SHA256: sweep.status.items_sha256,
+    }
+    container: dict[str, Any] = {
+        "name": f"sweep-{role}",
+        "image": settings.sidecar_image,
+        "imagePullPolicy": settings.pull_policy,
+        "args": [role.value],
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            *spec["checkpoint"].get("env", []),
+        ],
+        "resources": dict(settings.resources),
+        "securityContext": security_context(identity_of(template)),
+    }
+    volumes: list[dict[str, Any]] = []
+    if role is Role.RESOLVE:
+        reference = (spec.get("items") or {}).get("configMapKeyRef")
+        key = reference["key"] if reference else _INLINE_KEY
+        name = reference["name"] if reference else names.items_config_map_name(sweep=sweep.name, sweep_uid=sweep.uid)
+        source = {"name": name, "items": [{"key": key, "path": key}]}
+        volumes.append({"name": _VOLUME, "configMap": source})
+        container["args"] = [role.value, "--items", f"{_ITEMS_DIR}/{key}"]
+        container["volumeMounts"] = [{"name": _VOLUME, "mountPath": _ITEMS_DIR, "readOnly": True}]
+    pod: dict[str, Any] = {
+        # The kubelet tries again by itself, with growing pauses: the verbs are idempotent.
+        "restartPolicy": "OnFailure",
+        "containers": [container],
+        "volumes": volumes,
+    }
+    for field in ("serviceAccountName", "imagePullSecrets"):
+        if field in template:
+            pod[field] = template[field]
+    group = (template.get("securityContext") or {}).get("fsGroup")
+    if group is not None:
+        pod["securityContext"] = {"fsGroup": group}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.housekeeping_pod_name(sweep=sweep.name, sweep_uid=sweep.uid, role=role),
+            "namespace": sweep.namespace,
+            "labels": names.labels(sweep=sweep.name, sweep_uid=sweep.uid, role=role),
+            "ownerReferences": [owner_reference(sweep)],
+        },
+        "spec": pod,
+    }
