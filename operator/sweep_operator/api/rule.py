@@ -36,17 +36,17 @@ def checked_by(*rules: Rule, **keywords: Any) -> dict[str, Any]:
     return {**keywords, KEY: [rule.to_json() for rule in rules]}
 
 
-def immutable(*, name: str, why: str, shown: str = "") -> Rule:
+def immutable(*, name: str, why: str, shown: bool) -> Rule:
     """Return the rule that a required field keeps its value.
 
-    `shown` is a CEL function name (`string`) by which the value becomes text, empty where it is text already.
+    `shown` says whether the message can name both values. That is so for texts: to CEL's estimate of costs a number
+    made text is endlessly long, and the API server refuses such an expression.
     """
-    old, new = (f"{shown}(oldSelf)", f"{shown}(self)") if shown else ("oldSelf", "self")
     mend = f"{why}; keep it, or create a sweep under another name"
     return Rule(
         check="self == oldSelf",
         static=f"{name} cannot change: {mend}",
-        message=f"'{name} cannot change from ' + {old} + ' to ' + {new} + ': {mend}'",
+        message=f"'{name} cannot change from ' + oldSelf + ' to ' + self + ': {mend}'" if shown else "",
     )
 
 

@@ -5,9 +5,9 @@ Descriptions are read by users: they become the text of `kubectl explain` and of
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from sweep_operator.api import duration
 from sweep_operator.api.model import ApiModel
@@ -33,21 +33,10 @@ class ConfigMapKey(ApiModel):
 
 
 class Items(ApiModel):
-    """The pieces of work, named in exactly one way."""
+    """The pieces of work, named in exactly one way: by `list`, `matrix` or `configMapKeyRef`."""
 
-    model_config = ConfigDict(
-        json_schema_extra=checked_by(
-            Rule(
-                check="[has(self.list), has(self.matrix), has(self.configMapKeyRef)].filter(given, given).size() == 1",
-                static="items needs exactly one of list, matrix and configMapKeyRef",
-                message=(
-                    "'items has ' + string([has(self.list), has(self.matrix), has(self.configMapKeyRef)]"
-                    ".filter(given, given).size()) + ' of list, matrix and configMapKeyRef and needs exactly one: "
-                    "name the items in one way, or leave items out where the program itself knows them'"
-                ),
-            )
-        )
-    )
+    # Not a rule in CEL, because values of any type are invisible to it.
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     list_: AnyValues | None = Field(default=None, alias="list")
     """The items one by one, each any JSON value. An item's key is its field `key` where it has one, else the item
@@ -58,6 +47,15 @@ class Items(ApiModel):
     config_map_key_ref: ConfigMapKey | None = None
     """A key of a ConfigMap whose text is JSON Lines (one item a line), a JSON list of items, or a JSON object with one
     of the fields `list` and `matrix`. Read once, at the start."""
+
+    @model_validator(mode="after")
+    def _are_named_in_one_way(self) -> Self:
+        given = [name for name in ("list", "matrix", "configMapKeyRef") if name in self.to_json()]
+        if len(given) != 1:
+            raise ValueError(
+                f"items has {' and '.join(given) or 'none'} of list, matrix and configMapKeyRef and needs exactly one"
+            )
+        return self
 
 
 class SecretKey(ApiModel):
@@ -150,7 +148,7 @@ class Checkpoint(ApiModel):
                     static="url must be gs://BUCKET[/FOLDER] or file:///FOLDER",
                     message="'url is ' + self + ' and must be gs://BUCKET[/FOLDER] or file:///FOLDER'",
                 ),
-                immutable(name="url", why="what is recorded so far is there"),
+                immutable(name="url", why="what is recorded so far is there", shown=True),
             )
         ),
     ]
@@ -167,7 +165,7 @@ class Checkpoint(ApiModel):
                     message="'file is ' + self + ' and must be a path inside the snapshot directory, such as "
                     "results.jsonl: relative, without . and .. as a part, outside of .sweep'",
                 ),
-                immutable(name="file", why="a relaunched program would look for its results elsewhere"),
+                immutable(name="file", why="a relaunched program would look for its results elsewhere", shown=True),
             )
         ),
     ]
@@ -267,7 +265,7 @@ class ResumableSweepSpec(ApiModel):
             ge=1,
             le=MAX_SHARDS,
             json_schema_extra=checked_by(
-                immutable(name="shards", why="items would move from one checkpoint to another", shown="string")
+                immutable(name="shards", why="items would move from one checkpoint to another", shown=False)
             ),
         ),
     ]

@@ -25,8 +25,8 @@ class ResumableSweep(ApiModel):
                 check=f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
                 static=f"metadata.name may have {MAX_NAME_LENGTH} characters at most: choose a shorter one",
                 message=(
-                    "'metadata.name is ' + self.metadata.name + ', ' + string(self.metadata.name.size()) + "
-                    f"' characters: choose a name of {MAX_NAME_LENGTH} at most, its pods are named after it'"
+                    "'metadata.name is ' + self.metadata.name + ' and its pods are named after it: "
+                    f"choose a name of {MAX_NAME_LENGTH} characters at most'"
                 ),
             ),
             Rule(
