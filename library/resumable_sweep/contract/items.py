@@ -50,7 +50,8 @@ def items_of_matrix(matrix: Mapping[str, Sequence[Any]]) -> list[Item]:
     Parameters are taken in alphabetical order, because JSON objects have none of their own; the last varies fastest.
     """
     names = sorted(matrix)
-    return items_of_list([dict(zip(names, values, strict=True)) for values in itertools.product(*matrix.values())])
+    combinations = itertools.product(*(matrix[name] for name in names))
+    return items_of_list([dict(zip(names, values, strict=True)) for values in combinations])
 
 
 def shard_of(items: Sequence[Item], *, shard: int, shards: int) -> list[Item]:

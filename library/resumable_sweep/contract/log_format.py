@@ -2,9 +2,11 @@
 
 Entries, by their `kind`:
 
-`header`    first line: `schema_version`, `run_id`, `shard`, `shards`, `created` (Unix seconds)
-`done`      an item's result: `key`, `result`, and provenance (`attempt`, `host`, `started`, `ended`, Unix seconds)
-`complete`  all of the shard's items are done: `total`, `keys_sha256`
+`header`    first line: `schema_version`, `run_id` (null where none is known), `shard`, `shards`, `created` (Unix
+            seconds)
+`done`      an item's result: `key`, `result`, and provenance: `attempt` (null outside of a pod), `host`, `started`
+            (Unix seconds; null where the item was not handed out by the library) and `ended`
+`complete`  all of the shard's items are done: `total`, `keys_sha256`, both over the shard's items
 
 The last `done` of a key wins. A torn last line is no entry. Kinds and fields that a reader does not know are passed
 over; a `schema_version` above its own is refused.
@@ -22,6 +24,7 @@ SCHEMA_VERSION = 1
 HEADER = "header"
 DONE = "done"
 COMPLETE = "complete"
+_MEND = "remove that line, and its item runs again"
 
 
 class LogInvalid(ValueError):
@@ -34,7 +37,7 @@ def entries_of(data: bytes) -> Iterator[dict[str, Any]]:
     Raises
     ------
     LogInvalid
-        Where a whole line is not a JSON object, or the header names a newer schema.
+        Where a whole line is not a JSON object, a `done` lacks its key or result, or the header names a newer schema.
     """
     body, newline, _torn = data.rpartition(b"\n")
     if not newline:
@@ -45,15 +48,27 @@ def entries_of(data: bytes) -> Iterator[dict[str, Any]]:
         try:
             entry = json.loads(line)
         except ValueError as error:
-            raise LogInvalid(f"line {number} is not JSON: {line[:80]!r}") from error
+            raise LogInvalid(f"line {number} is not JSON: {line[:80]!r}; {_MEND}") from error
         if not isinstance(entry, dict):
-            raise LogInvalid(f"line {number} is not a JSON object: {line[:80]!r}")
-        if entry.get("kind") == HEADER and entry.get("schema_version", 0) > SCHEMA_VERSION:
+            raise LogInvalid(f"line {number} is not a JSON object: {line[:80]!r}; {_MEND}")
+        _check(entry, number)
+        yield entry
+
+
+def _check(entry: dict[str, Any], number: int) -> None:
+    if entry.get("kind") == HEADER:
+        version = entry.get("schema_version")
+        if type(version) is not int:
+            raise LogInvalid(f"line {number} is a header whose schema_version is {version!r}, not a whole number")
+        if version > SCHEMA_VERSION:
             raise LogInvalid(
-                f"the log has schema version {entry['schema_version']}, this reader knows {SCHEMA_VERSION} at most: "
+                f"the log has schema version {version}, this reader knows {SCHEMA_VERSION} at most: "
                 "install a newer resumable-sweep"
             )
-        yield entry
+    if entry.get("kind") == DONE:
+        missing = [name for name in ("key", "result") if name not in entry]
+        if missing:
+            raise LogInvalid(f"line {number} is a result that lacks {' and '.join(missing)}; {_MEND}")
 
 
 def is_sweep_log(first_line: bytes) -> bool:
