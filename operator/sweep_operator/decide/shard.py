@@ -76,7 +76,7 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, nev
         return Step(record=record.changed(state=ShardState.WAITING))
     if record.state is ShardState.STOPPING:
         if finding.ended or (pod is not None and pod.is_terminal):
-            return Step(record=record.changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=int(now)))
+            return Step(record=record.changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=now))
         return Step(record=record, again_at=finding.again_at)
     if record.state is ShardState.LEAVING:
         over = finding.ended or (pod is not None and pod.is_terminal) or now >= record.since + LEAVING_SECONDS
@@ -88,7 +88,7 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, nev
         return Step(record=record, again_at=record.since + LEAVING_SECONDS)
     if not finding.signal:
         return Step(record=record, again_at=finding.again_at)
-    record = record.changed(signal=finding.signal, since=int(now))
+    record = record.changed(signal=finding.signal, since=now)
     if finding.ended:
         return _ended(record, finding, snapshot=snapshot, now=now)
     return Step(record=record.changed(state=ShardState.LEAVING), again_at=now + LEAVING_SECONDS)

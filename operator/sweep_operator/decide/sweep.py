@@ -143,7 +143,7 @@ class _Draft:
             creation = self.snapshot.creations.get(record.attempt)
             if record.state is not ShardState.ACTIVE or record.attempt in asked:
                 continue
-            if creation is None or creation.created_at is not None:
+            if creation is None or creation.created_at is not None or self.snapshot.pod_of(record.attempt):
                 continue
             if self.now < creation.retry_at:
                 self.look_again(creation.retry_at)

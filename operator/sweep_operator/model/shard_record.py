@@ -40,7 +40,7 @@ class ShardRecord:
     state: ShardState = ShardState.WAITING
     attempt: int = 0
     signal: Signal = Signal.NONE
-    since: int = 0
+    since: float = 0.0
     done: int = 0
     recorded: int = 0
     base: int = 0
@@ -87,9 +87,9 @@ def table_of(records: Sequence[ShardRecord]) -> ShardTable:
     rows = []
     for record in records:
         node = nodes.setdefault(record.node, len(nodes) + 1) if record.node else 0
-        numbers = [
+        numbers: list[float] = [
             _SIGNALS.index(record.signal),
-            record.since,
+            round(record.since, 1),
             record.done,
             record.recorded,
             record.base,
@@ -101,7 +101,9 @@ def table_of(records: Sequence[ShardRecord]) -> ShardTable:
         while numbers and numbers[-1] == 0:
             numbers.pop()
         attempt = str(record.attempt) if record.attempt else ""
-        rows.append(",".join([record.state.value + attempt, *(str(number) if number else "" for number in numbers)]))
+        rows.append(
+            ",".join([record.state.value + attempt, *(f"{number:.12g}" if number else "" for number in numbers)])
+        )
     return ShardTable(text=";".join(rows), nodes=tuple(nodes))
 
 
@@ -117,15 +119,15 @@ def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
     rows = table.text.split(";") if table.text else []
     for shard, row in enumerate(rows):
         head, *rest = row.split(",")
-        numbers = [int(number or 0) for number in rest] + [0] * (9 - len(rest))
-        signal, since, done, recorded, base, setbacks, user_failures, not_before, node = numbers
+        signal, since, *counts = [*rest, *[""] * (9 - len(rest))]
+        done, recorded, base, setbacks, user_failures, not_before, node = (int(count or 0) for count in counts)
         records.append(
             ShardRecord(
                 shard=shard,
                 state=ShardState(head[:1]),
                 attempt=int(head[1:] or 0),
-                signal=_SIGNALS[signal],
-                since=since,
+                signal=_SIGNALS[int(signal or 0)],
+                since=float(since or 0),
                 done=done,
                 recorded=recorded,
                 base=base,

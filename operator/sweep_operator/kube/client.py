@@ -1,0 +1,182 @@
+"""Requests to the API server as plain JSON, over the official client's connection and credentials.
+
+The typed models of the official client cost more time and memory than all else the operator does (2,000 pods: 2.2 s
+typed, 1.2 s as JSON), and the operator reads a dozen fields of each pod.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+REQUEST_SECONDS = 30.0
+WATCH_SECONDS = 300
+_WATCH_SILENCE_SECONDS = 120.0
+"""A watch that brings nothing for so long is opened anew: the API server sends a bookmark about every minute."""
+
+_SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class ApiError(Exception):
+    """The API server refused a request; `status` is the HTTP code, 0 where there was no answer at all."""
+
+    def __init__(
+        self, status: int, message: str, *, reason: str = "", causes: tuple[str, ...] = (), retry_after: float = 0.0
+    ) -> None:
+        super().__init__(f"{status} {reason}: {message}" if status else message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.causes = causes
+        self.retry_after = retry_after
+
+
+class KubeClient:
+    """One connection pool to one API server.
+
+    Raises
+    ------
+    ApiError
+        From every request that does not succeed, whatever the cause.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._api = ApiClient(configuration)
+        self._configuration = configuration
+
+    @classmethod
+    async def connect(cls) -> KubeClient:
+        """Return a client for the cluster that KUBECONFIG names, or else the one that this process runs in."""
+        configuration = Configuration()
+        if _is_in_cluster():
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            await config.load_kube_config(client_configuration=configuration)
+        return cls(configuration)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._api.close()
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the object or list at `path`."""
+        return await self._json("GET", path, query=query)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object in the collection at `path` and return it as stored."""
+        return await self._json("POST", path, body=body)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace the object at `path`, on condition of the resourceVersion in `body`, and return it."""
+        return await self._json("PUT", path, body=body)
+
+    async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
+        """Delete the object at `path` if it is still the one with this UID."""
+        options: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        await self._json("DELETE", path, body=options)
+
+    async def watch(self, path: str, *, version: str, query: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events of a watch until the server ends it."""
+        parameters = {
+            **query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
+        response = await self._send("GET", path, query=parameters, body=None, timeout=timeout)
+        try:
+            if response.status != 200:
+                raise await _error_of(response)
+            async for line in _lines(response):
+                yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(0, f"watch of {path} broke off: {error!r}") from error
+        finally:
+            response.close()
+
+    async def _json(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
+        response = await self._send(method, path, query=query, body=body, timeout=timeout)
+        try:
+            if response.status >= 300:
+                raise await _error_of(response)
+            answer: dict[str, Any] = await response.json(content_type=None)
+            return answer
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise ApiError(0, f"{method} {path}: {error!r}") from error
+        finally:
+            response.release()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "resumable-sweep"}
+        url = self._configuration.host + path + ("?" + urlencode(query) if query else "")
+        try:
+            auth = await self._configuration.auth_settings()
+            await self._api.update_params_for_auth(headers, [], list(auth), path, method, body)
+            answer = await self._api.call_api(method, url, headers, body=body, _request_timeout=timeout)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, f"{method} {path}: {error!r}") from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _is_in_cluster() -> bool:
+    return not os.environ.get("KUBECONFIG") and _SERVICE_ACCOUNT_TOKEN.exists()
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the lines of a body, of whatever length: StreamReader.readline refuses objects beyond its buffer."""
+    rest = b""
+    async for piece in response.content.iter_any():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+
+
+async def _error_of(response: aiohttp.ClientResponse) -> ApiError:
+    try:
+        text = await response.text()
+    except (aiohttp.ClientError, TimeoutError) as error:
+        return ApiError(response.status, repr(error))
+    retry_after = response.headers.get("Retry-After", "0")
+    try:
+        status = json.loads(text)
+        details = status.get("details") or {}
+        causes = tuple(str(cause.get("reason", "")) for cause in details.get("causes") or ())
+        return ApiError(
+            response.status,
+            str(status.get("message", "")),
+            reason=str(status.get("reason", "")),
+            causes=causes,
+            retry_after=float(retry_after) if retry_after.isdigit() else 0.0,
+        )
+    except (ValueError, AttributeError):
+        return ApiError(response.status, text[:500])

@@ -1,0 +1,161 @@
+"""A cache of one kind of objects, kept by LIST and WATCH, that holds projections and misses no deletion.
+
+After a relist it compares: what vanished meanwhile is reported as deleted, which an ordinary watch never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from sweep_operator.kube.client import ApiError, KubeClient
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Changed = Callable[["T | None", "T | None"], None]
+"""Called with the old and the new projection; None stands for absent."""
+
+_PAGE = 500
+_LONGEST_PAUSE_SECONDS = 30.0
+_FORBIDDEN_PAUSE_SECONDS = 60.0
+
+
+class Informer(Generic[T]):
+    """The objects of one collection, by namespace and name.
+
+    Parameters
+    ----------
+    project:
+        From an object to what is kept of it; None leaves it out.
+    changed:
+        Called in the event loop whenever a projection changes; must not block.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        path: str,
+        *,
+        project: Callable[[Mapping[str, Any]], T | None],
+        changed: Changed[T],
+        selector: str = "",
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._project = project
+        self._changed = changed
+        self._query = {"labelSelector": selector} if selector else {}
+        self._objects: dict[tuple[str, str], T] = {}
+        self._synced = asyncio.Event()
+        self.forbidden = False
+        """Whether the API server denies this collection to us."""
+        self.heard_at = time.monotonic()
+        """When the API server last said anything, by the monotonic clock."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether the cache has once held all there is, or knows that it may not."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Return once `synced` is true."""
+        await self._synced.wait()
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """Return one object's projection, None where there is none."""
+        return self._objects.get((namespace, name))
+
+    def values(self) -> Iterator[T]:
+        """Yield all projections."""
+        yield from self._objects.values()
+
+    async def run(self) -> None:
+        """Keep the cache until cancelled."""
+        failures = 0
+        while True:
+            try:
+                version = await self._list()
+                failures = 0
+                while True:
+                    version = await self._watch(version)
+            except ApiError as error:
+                failures += 1
+                pause = min(_LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
+                if error.status == 403:
+                    self._note_forbidden(error)
+                    pause = _FORBIDDEN_PAUSE_SECONDS
+                elif error.status not in (0, 410):
+                    logger.warning("LIST or WATCH of %s failed: %s", self._path, error)
+                elif error.status == 410:
+                    pause = 0.0
+                await asyncio.sleep(max(pause, error.retry_after))
+
+    def _note_forbidden(self, error: ApiError) -> None:
+        if not self.forbidden:
+            logger.warning("not allowed to read %s, going on without: %s", self._path, error.message)
+        self.forbidden = True
+        self.heard_at = time.monotonic()
+        self._synced.set()
+
+    async def _list(self) -> str:
+        """Take the whole collection in, report what changed and what vanished, and return its version."""
+        seen: set[tuple[str, str]] = set()
+        token = ""
+        while True:
+            page = await self._client.get(
+                self._path, {**self._query, "limit": str(_PAGE), **({"continue": token} if token else {})}
+            )
+            self.heard_at = time.monotonic()
+            for entry in page["items"]:
+                key = self._take(entry)
+                if key is not None:
+                    seen.add(key)
+            token = page["metadata"].get("continue", "")
+            if not token:
+                break
+        for key in [key for key in self._objects if key not in seen]:
+            self._drop(key)
+        self.forbidden = False
+        self._synced.set()
+        return str(page["metadata"]["resourceVersion"])
+
+    async def _watch(self, version: str) -> str:
+        """Follow the collection until the server ends the watch, and return the version it came to."""
+        async for event in self._client.watch(self._path, version=version, query=self._query):
+            self.heard_at = time.monotonic()
+            entry = event["object"]
+            if event["type"] == "ERROR":
+                raise ApiError(int(entry.get("code", 500)), str(entry.get("message", "")))
+            version = entry["metadata"]["resourceVersion"]
+            if event["type"] == "DELETED":
+                self._drop(_key_of(entry))
+            elif event["type"] in ("ADDED", "MODIFIED"):
+                self._take(entry)
+        return version
+
+    def _take(self, entry: Mapping[str, Any]) -> tuple[str, str] | None:
+        view = self._project(entry)
+        key = _key_of(entry)
+        if view is None:
+            self._drop(key)
+            return None
+        old = self._objects.get(key)
+        if old != view:
+            self._objects[key] = view
+            self._changed(old, view)
+        return key
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        old = self._objects.pop(key, None)
+        if old is not None:
+            self._changed(old, None)
+
+
+def _key_of(entry: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = entry["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

@@ -1,0 +1,112 @@
+"""From the API server's objects to what decisions need: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from resumable_sweep.contract.outcome import parsed_outcome
+from sweep_operator.model.observed import ContainerView, NodeView, PodView, Role
+from sweep_operator.pods import names
+from sweep_operator.pods.sidecar import MIRROR, RESTORE
+
+# Taints by which clouds and autoscalers announce that a node is about to go.
+_TERMINATION_TAINTS = frozenset(
+    {
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+        "aws-node-termination-handler/spot-itn",
+        "aws-node-termination-handler/asg-lifecycle-termination",
+        "remediator.kubernetes.azure.com/unschedulable",
+        "node.cloudprovider.kubernetes.io/shutdown",
+        "cloud.google.com/impending-node-termination",
+    }
+)
+# pkg/kubelet/kubelet_node_status: the message of the Ready condition during graceful node shutdown.
+_SHUTTING_DOWN = "node is shutting down"
+
+
+def pod_view(pod: Mapping[str, Any]) -> PodView | None:
+    """Return the view of a pod, None where its labels are not those of a sweep's pod."""
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    labels = metadata.get("labels") or {}
+    try:
+        role = Role(labels[names.ROLE])
+        shard = int(labels.get(names.SHARD, 0))
+        attempt = int(labels.get(names.ATTEMPT, 0))
+        sweep, sweep_uid = labels[names.SWEEP], labels[names.SWEEP_UID]
+    except (KeyError, ValueError):
+        return None
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    own = {entry["name"]: container_view(entry) for entry in status.get("initContainerStatuses") or ()}
+    mains = tuple(container_view(entry) for entry in status.get("containerStatuses") or ())
+    restore = own.get(RESTORE)
+    mirror = own.get(MIRROR) if role is Role.ATTEMPT else (mains[0] if mains else None)
+    disruption = conditions.get("DisruptionTarget") or {}
+    scheduled = conditions.get("PodScheduled") or {}
+    return PodView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        sweep=sweep,
+        sweep_uid=sweep_uid,
+        role=role,
+        shard=shard,
+        attempt=attempt,
+        node=spec.get("nodeName") or "",
+        phase=status.get("phase") or "Pending",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        created_at=seconds_of(metadata.get("creationTimestamp")),
+        deleted="deletionTimestamp" in metadata,
+        disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
+        mains=mains if role is Role.ATTEMPT else (),
+        restore=restore,
+        mirror=mirror,
+        restore_outcome=parsed_outcome(restore.message) if restore is not None else None,
+        mirror_outcome=parsed_outcome(mirror.message) if mirror is not None else None,
+    )
+
+
+def container_view(status: Mapping[str, Any]) -> ContainerView:
+    """Return the view of a container from its status; what a restarted one last said is kept."""
+    state = status.get("state") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated")
+    last = ended or (status.get("lastState") or {}).get("terminated") or {}
+    return ContainerView(
+        name=status["name"],
+        started="running" in state or ended is not None,
+        waiting_reason=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        exit_code=last.get("exitCode") if ended or waiting else None,
+        exit_reason=last.get("reason", ""),
+        finished_at=seconds_of(last["finishedAt"]) if last.get("finishedAt") else None,
+        message=last.get("message", ""),
+    )
+
+
+def node_view(node: Mapping[str, Any]) -> NodeView:
+    """Return the view of a node."""
+    metadata, status = node["metadata"], node.get("status") or {}
+    ready: Mapping[str, Any] = {}
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Ready":
+            ready = condition
+    taints = (node.get("spec") or {}).get("taints") or ()
+    terminating = next((taint["key"] for taint in taints if taint["key"] in _TERMINATION_TAINTS), "")
+    return NodeView(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ready=ready.get("status", "Unknown"),
+        ready_since=seconds_of(ready.get("lastTransitionTime")),
+        shutting_down=ready.get("status") == "False" and _SHUTTING_DOWN in ready.get("message", ""),
+        terminating=terminating,
+    )
+
+
+def seconds_of(timestamp: str | None) -> float:
+    """Return an RFC 3339 time as Unix seconds, 0 where there is none."""
+    return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0

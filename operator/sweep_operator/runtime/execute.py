@@ -1,0 +1,196 @@
+"""Carrying a plan out: status first, then creations, then deletions. The only place that writes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from typing import Any
+
+from sweep_operator.decide.sweep import refresh_seconds
+from sweep_operator.kube import paths
+from sweep_operator.kube.client import ApiError, KubeClient
+from sweep_operator.model.observed import Creation
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
+from sweep_operator.model.snapshot import Reclaim, Snapshot, Sweep
+from sweep_operator.pods import names
+from sweep_operator.pods.attempt_pod import pod_for
+from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for, items_config_map
+from sweep_operator.pods.settings import PodSettings
+from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.events import EventPoster
+from sweep_operator.runtime.metrics import Metrics
+from sweep_operator.runtime.refusals import refusal_of
+from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.translation import lasting_part, status_manifest
+
+logger = logging.getLogger(__name__)
+
+REQUESTS_IN_FLIGHT = 50
+
+
+class StatusConflict(Exception):
+    """Somebody has changed the sweep since it was read: look again before doing anything."""
+
+
+class Executor:
+    """Writes what plans ask for. `clock` gives Unix seconds, `token` an unguessable URL-safe string."""
+
+    def __init__(
+        self,
+        *,
+        client: KubeClient,
+        sweeps: SweepStore,
+        attempts: Attempts,
+        events: EventPoster,
+        metrics: Metrics,
+        settings: PodSettings,
+        clock: Callable[[], float],
+        token: Callable[[], str],
+    ) -> None:
+        self._client = client
+        self._sweeps = sweeps
+        self._attempts = attempts
+        self._events = events
+        self._metrics = metrics
+        self._settings = settings
+        self._clock = clock
+        self._token = token
+        self._in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+        self._written_at: dict[str, float] = {}
+
+    async def execute(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Carry `plan` out.
+
+        Raises
+        ------
+        StatusConflict
+            Where the status could not be written because the sweep has changed; nothing else was done then.
+        ApiError
+            Where the API server did not take the status; nothing else was done then.
+        """
+        sweep = await self._write_status(snapshot.sweep, plan)
+        orders = [action for action in plan.actions if isinstance(action, CreateAttempt)]
+        for order in orders:
+            # From here on the attempt is this process' own: nobody else will ever make its pod.
+            known = snapshot.creations.get(order.attempt)
+            self._attempts.note(sweep.uid, order.attempt, known or Creation())
+        for event in plan.events:
+            self._events.post(snapshot.sweep, event)
+        self._count(snapshot, plan)
+        await self._all(self._create_attempt(sweep, order) for order in orders)
+        chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
+        await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
+        deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
+        await self._all(self._delete(deletion) for deletion in deletions)
+
+    async def _write_status(self, sweep: Sweep, plan: Plan) -> Sweep:
+        wanted = status_manifest(plan.status, sweep)
+        current = sweep.manifest.get("status") or {}
+        after = replace(sweep, status=plan.status)
+        if wanted == current:
+            return after
+        due = self._clock() - self._written_at.get(sweep.uid, 0.0) >= refresh_seconds(sweep.spec.shards)
+        if not due and lasting_part(wanted) == lasting_part(current):
+            return after
+        metadata = {name: value for name, value in sweep.manifest["metadata"].items() if name != "managedFields"}
+        body = {**sweep.manifest, "metadata": metadata, "status": wanted}
+        try:
+            self._sweeps.written(await self._client.replace(paths.sweep_status(sweep.namespace, sweep.name), body))
+        except ApiError as error:
+            if error.status == 404:
+                self._sweeps.gone(dict(sweep.manifest))
+                self._written_at.pop(sweep.uid, None)
+                raise StatusConflict("the sweep is gone") from error
+            if error.status == 409:
+                await self._read_again(sweep)
+                raise StatusConflict("the sweep has changed meanwhile") from error
+            raise
+        self._written_at[sweep.uid] = self._clock()
+        return after
+
+    async def _read_again(self, sweep: Sweep) -> None:
+        try:
+            self._sweeps.written(await self._client.get(paths.sweep(sweep.namespace, sweep.name)))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._sweeps.gone(dict(sweep.manifest))
+
+    async def _create_attempt(self, sweep: Sweep, order: CreateAttempt) -> None:
+        pod = pod_for(sweep, order, settings=self._settings, stop_path=f"/stopping/{self._token()}")
+        creation = await self._create(sweep, pod)
+        self._attempts.note(sweep.uid, order.attempt, creation)
+        if creation.created_at is None:
+            return
+        if order.replaces is not None:
+            self._tell_reclaim(sweep, order, order.replaces, creation.created_at)
+        else:
+            message = f"shard {order.shard}: attempt {order.attempt} created"
+            self._events.post(sweep, SweepEvent(reason="AttemptCreated", message=message))
+
+    async def _create_housekeeping(self, sweep: Sweep, chore: CreateHousekeeping) -> None:
+        config_map = items_config_map(sweep) if chore.role == "resolve" else None
+        creation = Creation()
+        if config_map is not None:
+            creation = await self._create(sweep, config_map)
+        if not creation.problem:
+            creation = await self._create(sweep, housekeeping_pod_for(sweep, chore.role, settings=self._settings))
+        self._attempts.note_housekeeping(sweep.uid, chore.role, creation)
+
+    async def _create(self, sweep: Sweep, manifest: dict[str, Any]) -> Creation:
+        """Create an object and return what came of it; one of this very sweep that is there already will do."""
+        collection = paths.pods if manifest["kind"] == "Pod" else paths.config_maps
+        path = collection(sweep.namespace)
+        name = manifest["metadata"]["name"]
+        try:
+            try:
+                await self._client.create(path, manifest)
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                # The reply to an earlier try was lost, or the cache lags: names are made from the sweep's UID.
+                there = await self._client.get(f"{path}/{name}")
+                if (there["metadata"].get("labels") or {}).get(names.SWEEP_UID) != sweep.uid:
+                    raise
+            return Creation(created_at=self._clock())
+        except ApiError as error:
+            refusal = refusal_of(error)
+            logger.warning("%s/%s not created: %s: %s", sweep.namespace, name, refusal.reason, refusal.message)
+            return Creation(
+                retry_at=self._clock() + refusal.retry_seconds, problem=refusal.reason, message=refusal.message
+            )
+
+    async def _delete(self, deletion: DeletePod) -> None:
+        pod = deletion.pod
+        try:
+            path = paths.pod(pod.namespace, pod.name)
+            await self._client.delete(path, uid=pod.uid, grace_seconds=deletion.grace_seconds)
+        except ApiError as error:
+            # 404 and 409: it is gone, or another pod has its name. Anything else is tried again at the next look.
+            if error.status not in (404, 409):
+                logger.warning("pod %s/%s not deleted: %s", pod.namespace, pod.name, error)
+
+    async def _all(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        async def bounded(piece: Coroutine[Any, Any, None]) -> None:
+            async with self._in_flight:
+                await piece
+
+        async with asyncio.TaskGroup() as group:
+            for piece in work:
+                group.create_task(bounded(piece))
+
+    def _tell_reclaim(self, sweep: Sweep, order: CreateAttempt, reclaim: Reclaim, created_at: float) -> None:
+        seconds = max(0.0, created_at - reclaim.time)
+        self._metrics.relaunch_seconds.observe(seconds)
+        message = (
+            f"shard {reclaim.shard} was reclaimed from node {reclaim.node or 'unknown'} ({reclaim.signal}): "
+            f"{reclaim.items_safe} items safe, attempt {order.attempt} created after {seconds:.1f} s"
+        )
+        self._events.post(sweep, SweepEvent(reason="Reclaimed", message=message, warning=True))
+
+    def _count(self, snapshot: Snapshot, plan: Plan) -> None:
+        before = snapshot.sweep.status.reclaims_by_signal
+        for signal, count in plan.status.reclaims_by_signal.items():
+            self._metrics.reclaims.labels(signal=signal).inc(count - before.get(signal, 0))

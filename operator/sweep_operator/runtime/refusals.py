@@ -1,0 +1,32 @@
+"""What a refused creation means, and when to ask again: a pure function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sweep_operator.kube.client import ApiError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A CamelCase reason for people, and the seconds to wait before asking again."""
+
+    reason: str
+    message: str
+    retry_seconds: float
+
+
+def refusal_of(error: ApiError) -> Refusal:
+    """Return what the API server's refusal of a pod means.
+
+    A quota frees up when pods end; a template that is refused stays so until somebody mends it; the rest passes.
+    """
+    if error.status == 403 and "NamespaceTerminating" in error.causes:
+        return Refusal(reason="NamespaceTerminating", message=error.message, retry_seconds=60)
+    if error.status == 403 and "exceeded quota" in error.message:
+        return Refusal(reason="QuotaExceeded", message=error.message, retry_seconds=5)
+    if error.status in (400, 422) or (error.status == 403 and "violates PodSecurity" in error.message):
+        return Refusal(reason="TemplateInvalid", message=f"mend spec.template: {error.message}", retry_seconds=15)
+    if error.status == 403:
+        return Refusal(reason="PodForbidden", message=error.message, retry_seconds=15)
+    return Refusal(reason="ApiUnavailable", message=error.message, retry_seconds=max(1.0, error.retry_after))

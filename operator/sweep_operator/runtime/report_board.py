@@ -1,0 +1,39 @@
+"""The newest report of each attempt, as its sidecar pushed it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from resumable_sweep.contract.report import Report
+
+
+class ReportBoard:
+    """Reports by sweep UID and attempt. Held in memory only: sidecars repeat themselves, and the truth is stored."""
+
+    def __init__(self) -> None:
+        self._reports: dict[str, dict[int, Report]] = defaultdict(dict)
+
+    def of(self, sweep_uid: str) -> dict[int, Report]:
+        """Return the newest report of each of a sweep's attempts."""
+        return dict(self._reports.get(sweep_uid, {}))
+
+    def post(self, sweep_uid: str, report: Report) -> bool:
+        """Keep a report unless a newer one is known, and return whether it changes what should be done.
+
+        Progress alone does not: it is read when the status is next written.
+        """
+        known = self._reports[sweep_uid].get(report.attempt)
+        if known is not None and report.sequence <= known.sequence:
+            return False
+        self._reports[sweep_uid][report.attempt] = report
+        return known is None or (known.stage, known.problem) != (report.stage, report.problem)
+
+    def keep_only(self, sweep_uid: str, attempts: set[int]) -> None:
+        """Drop the reports of attempts that are not current any more."""
+        known = self._reports.get(sweep_uid, {})
+        for attempt in [attempt for attempt in known if attempt not in attempts]:
+            del known[attempt]
+
+    def forget(self, sweep_uid: str) -> None:
+        """Drop the reports of a sweep that is gone."""
+        self._reports.pop(sweep_uid, None)

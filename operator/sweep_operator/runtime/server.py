@@ -1,0 +1,127 @@
+"""The operator's HTTP endpoint: reports of sidecars, probes, metrics."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from resumable_sweep.contract.report import REPORT_PATH, Answer, Experiment, Report, parsed_report
+from sweep_operator.kube.client import ApiError
+from sweep_operator.model.observed import PodView, Role
+from sweep_operator.runtime.health import Health
+from sweep_operator.runtime.metrics import Metrics
+from sweep_operator.runtime.pod_index import PodIndex
+from sweep_operator.runtime.report_board import ReportBoard
+from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.tokens import TokenReviewer
+from sweep_operator.runtime.translation import sweep_of
+from sweep_operator.runtime.work_queue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_REPORT_BYTES = 64 * 1024
+
+
+class Server:
+    """Answers on one port."""
+
+    def __init__(
+        self,
+        *,
+        sweeps: SweepStore,
+        pods: PodIndex,
+        reports: ReportBoard,
+        tokens: TokenReviewer,
+        queue: WorkQueue,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._sweeps = sweeps
+        self._pods = pods
+        self._reports = reports
+        self._tokens = tokens
+        self._queue = queue
+        self._health = health
+        self._metrics = metrics
+
+    async def start(self, port: int) -> web.AppRunner:
+        """Listen on `port`; the caller cleans the returned runner up."""
+        app = web.Application(client_max_size=_LARGEST_REPORT_BYTES)
+        app.router.add_post(REPORT_PATH, self._report)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._show_metrics)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, port=port).start()
+        return runner
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        complaints = self._health.complaints()
+        text = "\n".join(complaints) or "ready"
+        return web.Response(text=text + "\n", status=503 if complaints else 200)
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        self._metrics.queue_length.set(len(self._queue))
+        self._metrics.pods.set(len(self._pods))
+        body = generate_latest(self._metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _report(self, request: web.Request) -> web.Response:
+        response = await self._answer(request)
+        self._metrics.reports.labels(code=str(response.status)).inc()
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            return web.Response(status=401, text="a projected ServiceAccount token is needed\n")
+        if self._tokens.is_busy:
+            # Jittered, so that the sidecars of a large sweep do not come back all at once.
+            return web.Response(status=503, headers={"Retry-After": str(random.randint(1, 5))})
+        try:
+            identity = await self._tokens.identity_of(token.strip())
+        except ApiError as error:
+            logger.warning("a token could not be reviewed: %s", error)
+            return web.Response(status=503, headers={"Retry-After": "5"})
+        if identity is None:
+            return web.Response(status=403, text="this token is not for the operator, or not of a pod\n")
+        pod = self._pods.by_uid(identity.uid)
+        if pod is None or pod.namespace != identity.namespace or pod.role is not Role.ATTEMPT:
+            # The cache may lag behind a pod that has just started: the sidecar asks again.
+            return web.Response(status=404, text="no attempt of a sweep runs in this pod, as far as known\n")
+        try:
+            report = parsed_report(await request.json())
+        except ValueError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        if (report.shard, report.attempt) != (pod.shard, pod.attempt):
+            return web.Response(
+                status=403, text=f"this pod is attempt {pod.attempt} of shard {pod.shard}, and speaks for no other\n"
+            )
+        return web.json_response(text=self._take(pod, report).to_json())
+
+    def _take(self, pod: PodView, report: Report) -> Answer:
+        key = (pod.namespace, pod.sweep)
+        manifest = self._sweeps.get(key)
+        if manifest is None or manifest["metadata"]["uid"] != pod.sweep_uid:
+            return Answer()
+        if self._reports.post(pod.sweep_uid, report):
+            self._queue.add(key)
+        record = sweep_of(manifest).status.records[pod.shard]
+        return Answer(superseded=record.attempt > pod.attempt, experiment=experiment_of(pod))
+
+
+def experiment_of(pod: PodView) -> Experiment:
+    """Return how the experiment's own containers stand."""
+    codes = [main.exit_code for main in pod.mains]
+    if not codes:
+        return Experiment.UNKNOWN
+    if any(code is None for code in codes):
+        return Experiment.RUNNING
+    return Experiment.FAILED if any(codes) else Experiment.SUCCEEDED
