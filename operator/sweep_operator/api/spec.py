@@ -32,11 +32,33 @@ class ConfigMapKey(ApiModel):
     """Key in its data."""
 
 
+# CEL knows no field that holds, or is a container of, values of any type. What is `dyn` it looks up only when it runs.
+_GIVEN = {
+    "list": "has(dyn(self).list)",
+    "matrix": "has(dyn(self).matrix)",
+    "configMapKeyRef": "has(self.configMapKeyRef)",
+}
+_ONE_IS_GIVEN = f"[{', '.join(_GIVEN.values())}].filter(given, given).size() == 1"
+_NONE_IS_GIVEN = f"!({' || '.join(_GIVEN.values())})"
+_THOSE_GIVEN = " + ".join(f"({given} ? '{name}, ' : '')" for name, given in _GIVEN.items())
+
+
 class Items(ApiModel):
     """The pieces of work, named in exactly one way: by `list`, `matrix` or `configMapKeyRef`."""
 
-    # Not a rule in CEL, because values of any type are invisible to it.
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                check=_ONE_IS_GIVEN,
+                static="items needs exactly one of list, matrix and configMapKeyRef",
+                message=(
+                    f"'items has ' + ({_NONE_IS_GIVEN} ? 'none, ' : '') + {_THOSE_GIVEN} + "
+                    "'but needs exactly one of list, matrix and configMapKeyRef: "
+                    "name the items in one way, or leave items out where the program itself knows them'"
+                ),
+            )
+        )
+    )
 
     list_: AnyValues | None = Field(default=None, alias="list")
     """The items one by one, each any JSON value. An item's key is its field `key` where it has one, else the item
@@ -53,7 +75,8 @@ class Items(ApiModel):
         given = [name for name in ("list", "matrix", "configMapKeyRef") if name in self.to_json()]
         if len(given) != 1:
             raise ValueError(
-                f"items has {' and '.join(given) or 'none'} of list, matrix and configMapKeyRef and needs exactly one"
+                f"items has {', '.join(given) or 'none'}, but needs exactly one of list, matrix and configMapKeyRef: "
+                "name the items in one way, or leave items out where the program itself knows them"
             )
         return self
 
