@@ -47,13 +47,19 @@ class Api:
         authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         return cls(server=cluster["server"], token=user["token"], authority=authority)
 
-    def request(self, method: str, path: str, *, body: Json | None = None, content_type: str = "application/json") -> Any:
+    def request(
+        self, method: str, path: str, *, body: Json | None = None, content_type: str = "application/json"
+    ) -> Any:
         """Send one request and return the decoded answer (text where it is not JSON); raises ``ApiError``."""
         request = urllib.request.Request(
             self.server + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": content_type, "Accept": "application/json"},
+            headers={
+                "Authorization": f"Bearer {self._token}",
+                "Content-Type": content_type,
+                "Accept": "application/json",
+            },
         )
         try:
             with self._opener.open(request, timeout=30) as answer:
@@ -95,7 +101,12 @@ class Api:
 
 
 def wait_until(
-    condition: Callable[[], bool], *, what: str, seconds: float, every: float = 0.1, clue: Callable[[], str] | None = None
+    condition: Callable[[], bool],
+    *,
+    what: str,
+    seconds: float,
+    every: float = 0.1,
+    clue: Callable[[], str] | None = None,
 ) -> None:
     """Ask ``condition`` until it holds; raises ``RigError`` naming ``what`` and the ``clue`` after ``seconds``."""
     deadline = time.monotonic() + seconds

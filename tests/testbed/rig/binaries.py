@@ -130,7 +130,9 @@ def _build(module: GoModule, name: str, *, directory: Path, report: Say) -> None
             return
         go = shutil.which("go")
         if go is None:
-            raise RigError(f"cannot build {name}: `go` is not on the PATH; install Go 1.26 or newer from https://go.dev/dl/")
+            raise RigError(
+                f"cannot build {name}: `go` is not on the PATH; install Go 1.26 or newer from https://go.dev/dl/"
+            )
         report(f"  building {name} (once; a first build of everything takes about six minutes on two cores)")
         started = time.monotonic()
         part = directory / f"{name}.part"

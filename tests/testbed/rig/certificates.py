@@ -34,7 +34,9 @@ class Authority:
         run(_request(self._key, new), stdin=config)
         new.rename(self.certificate)
 
-    def sign(self, name: str, *, common_name: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> tuple[Path, Path]:
+    def sign(
+        self, name: str, *, common_name: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()
+    ) -> tuple[Path, Path]:
         """Make ``NAME.crt`` and ``NAME.key`` unless they are there; return both paths.
 
         ``groups`` become the organisations by which the API server knows a client; ``hosts`` are DNS names and

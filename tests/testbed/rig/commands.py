@@ -27,7 +27,9 @@ def run(
             words, input=stdin, env={**os.environ, **(env or {})}, cwd=cwd, capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
-        raise RigError(f"program {words[0]!r} is not installed; `testbed prepare` installs what the testbed needs") from error
+        raise RigError(
+            f"program {words[0]!r} is not installed; `testbed prepare` installs what the testbed needs"
+        ) from error
     if done.returncode != 0:
         said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-15:])
         raise RigError(f"`{' '.join(words)[:300]}` failed with exit status {done.returncode}:\n{said}")

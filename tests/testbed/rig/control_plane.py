@@ -158,7 +158,7 @@ def api_server(layout: ControlPlaneLayout, program: Path, *, reaches_nodes: bool
     else:
         # An endpoint object may not hold a loopback address, and without nodes nobody would use it.
         argv.append("--endpoint-reconciler-type=none")
-    return Daemon(name="kube-apiserver", argv=argv, after=f"127.0.0.1:{layout.etcd_port}")
+    return Daemon(name="kube-apiserver", argv=argv, after=[f"127.0.0.1:{layout.etcd_port}"])
 
 
 def controller_manager(layout: ControlPlaneLayout, program: Path) -> Daemon:
@@ -181,7 +181,7 @@ def controller_manager(layout: ControlPlaneLayout, program: Path) -> Daemon:
         "--node-monitor-grace-period=20s",
         "--profiling=false",
     ]
-    return Daemon(name="kube-controller-manager", argv=argv, after=f"{layout.server}/readyz")
+    return Daemon(name="kube-controller-manager", argv=argv, after=[f"{layout.server}/readyz"])
 
 
 def scheduler(layout: ControlPlaneLayout, program: Path) -> Daemon:
@@ -197,7 +197,7 @@ def scheduler(layout: ControlPlaneLayout, program: Path) -> Daemon:
         "--leader-elect=false",
         "--profiling=false",
     ]
-    return Daemon(name="kube-scheduler", argv=argv, after=f"{layout.server}/readyz")
+    return Daemon(name="kube-scheduler", argv=argv, after=[f"{layout.server}/readyz"])
 
 
 class ControlPlane:
@@ -275,8 +275,12 @@ class ControlPlane:
 @contextmanager
 def _running(daemon: Daemon, directory: Path) -> Iterator[None]:
     log = directory / f"{daemon.name}.log"
-    if daemon.after:
-        wait_until(lambda: answers(daemon.after), what=f"{daemon.after} before {daemon.name}", seconds=60, every=0.05)
+    wait_until(
+        lambda: all(answers(address) for address in daemon.after),
+        what=f"{', '.join(daemon.after)}, which {daemon.name} needs",
+        seconds=60,
+        every=0.05,
+    )
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *daemon.argv],

@@ -16,7 +16,7 @@ class Daemon:
 
     name: str
     argv: Sequence[str]
-    after: str = ""
+    after: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
 

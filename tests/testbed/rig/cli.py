@@ -1,0 +1,135 @@
+"""The command `testbed`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rig import packages, reclaim
+from rig.binaries import NAMES, binaries, binary
+from rig.cluster import Testbed
+from rig.errors import RigError
+from rig.progress import say
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    testbed = Testbed(options.state)
+    try:
+        return int(options.run(testbed, options) or 0)
+    except RigError as error:
+        say(f"testbed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("testbed: interrupted; what was made so far is removed by `testbed down`")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="testbed", description="A real Kubernetes cluster on this machine, without Docker. Needs Linux and root."
+    )
+    parser.add_argument("--state", help="directory of the cluster's files (default: TESTBED_STATE, or in ~/.cache)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="make the cluster, or what is missing of it")
+    up.add_argument("--nodes", type=int, default=5, metavar="N", help="how many nodes in all (default: 5)")
+    up.add_argument("--spot", type=int, default=4, metavar="M", help="how many of them are spot nodes (default: 4)")
+    up.add_argument("--gpus", type=int, default=1, metavar="K", help="GPUs of each spot node (default: 1)")
+    up.set_defaults(run=lambda t, o: t.up(nodes=o.nodes, spot=o.spot, gpus=o.gpus))
+
+    down = commands.add_parser("down", help="remove all of it, also after a crash")
+    down.set_defaults(run=lambda t, o: t.down())
+
+    status = commands.add_parser("status", help="say what is there")
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(run=_status)
+
+    kubeconfig = commands.add_parser("kubeconfig", help="print the path of the administrator's kubeconfig")
+    kubeconfig.set_defaults(run=lambda t, o: print(Testbed.attach(o.state).kubeconfig))
+
+    add = commands.add_parser("add", help="join one more node")
+    add.add_argument("node")
+    add.add_argument("--spot", action="store_true", help="a spot node")
+    add.add_argument("--gpus", type=int, default=0, metavar="K", help="its GPUs (default: 0)")
+    add.set_defaults(run=lambda t, o: Testbed.attach(o.state).add(o.node, spot=o.spot, gpus=o.gpus))
+
+    take = commands.add_parser("reclaim", help="take away a node, or a pod: reclaim NODE --how HOW, reclaim pod NAME")
+    take.add_argument("what", nargs="+", metavar="NODE | pod NAME")
+    take.add_argument("--how", choices=reclaim.HOWS, default="kill", help="how a node goes (default: kill)")
+    take.add_argument("-n", "--namespace", default="default", help="of the pod (default: default)")
+    take.add_argument(
+        "--node-delete-after",
+        type=float,
+        default=reclaim.NODE_DELETE_AFTER_SECONDS,
+        metavar="SECONDS",
+        help="from the machine's end to the deletion of its Node object (default: %(default)s)",
+    )
+    take.set_defaults(run=_reclaim)
+
+    prepare = commands.add_parser("prepare", help="install Debian packages and build the Go programs, where missing")
+    prepare.set_defaults(run=_prepare)
+
+    show = commands.add_parser("bin", help="print the path of one of the programs, built if need be")
+    show.add_argument("name", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
+    show.set_defaults(run=lambda t, o: print(binary(o.name)))
+
+    kubectl = commands.add_parser("kubectl", help="run kubectl on the cluster", add_help=False)
+    kubectl.add_argument("words", nargs=argparse.REMAINDER)
+    kubectl.set_defaults(run=_kubectl)
+    return parser
+
+
+def _status(testbed: Testbed, options: argparse.Namespace) -> int:
+    status = testbed.status()
+    if options.json:
+        print(json.dumps(status, indent=1))
+        return 0
+    if not status["up"]:
+        print("no cluster is up" + "".join(f"\nleft over: {what}" for what in status["leftovers"]))
+        return 0
+    for name in ("api_server", "kubeconfig", "registry", "registry_address", "gcs_endpoint", "bucket"):
+        print(f"{name:18}{status[name]}")
+    for node in status["nodes"]:
+        kind = "spot" if node["spot"] else "plain"
+        ready = "Ready" if node["ready"] else "NotReady"
+        cordoned = "" if node["schedulable"] else "  cordoned"
+        print(f"{node['name']:18}{kind:7}{ready:10}{node['gpus']} GPU{cordoned}")
+    return 0
+
+
+def _reclaim(testbed: Testbed, options: argparse.Namespace) -> int:
+    testbed = Testbed.attach(options.state)
+    match options.what:
+        case ["pod", name]:
+            print(json.dumps({"pod": name, "at": testbed.reclaim_pod(name, namespace=options.namespace)}))
+        case [node]:
+            done = testbed.reclaim(node, how=options.how, node_delete_after=options.node_delete_after)
+            print(json.dumps(asdict(done)))
+        case words:
+            raise RigError(f"cannot reclaim {' '.join(words)!r}: say `reclaim NODE` or `reclaim pod NAME`")
+    return 0
+
+
+def _prepare(testbed: Testbed, options: argparse.Namespace) -> int:
+    packages.require_root_on_linux("`testbed prepare`")
+    packages.install({**packages.FOR_THE_CLUSTER, **packages.FOR_IMAGES})
+    binaries(NAMES)
+    say("everything is there")
+    return 0
+
+
+def _kubectl(testbed: Testbed, options: argparse.Namespace) -> int:
+    kubeconfig = Testbed.attach(options.state).kubeconfig
+    kubectl = binary("kubectl")
+    sys.stdout.flush()
+    os.execve(kubectl, ["kubectl", *options.words], {**os.environ, "KUBECONFIG": str(kubeconfig)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""A stand-in for the cloud's node controller: deletes the Node object of a machine that is gone, some time afterwards.
+
+Runs as a process of its own, so that `testbed reclaim` returns while the reclaim takes its course.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from rig import cleanup, processes
+from rig.api import Api, ApiError
+from rig.state import State
+
+_LONGEST_SHUTDOWN_SECONDS = 90.0
+
+
+def delete_node_object(api: Api, name: str, *, uid: str) -> None:
+    """Delete the Node unless it is gone, or another incarnation of that name has come."""
+    try:
+        api.delete(f"/api/v1/nodes/{name}", {"preconditions": {"uid": uid}})
+    except ApiError as error:
+        if error.status != 409:
+            raise
+
+
+def main() -> None:
+    """Wait for the machine's end, remove its remains, wait for the delay and delete the Node."""
+    parser = argparse.ArgumentParser(prog="rig.cloud", description=__doc__)
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--node", required=True)
+    parser.add_argument("--uid", required=True)
+    parser.add_argument("--after", type=float, required=True, help="seconds from the machine's end")
+    arguments = parser.parse_args()
+    state = State.at(arguments.state)
+    deadline = time.monotonic() + _LONGEST_SHUTDOWN_SECONDS
+    while processes.first_of(state.directory, arguments.node) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    ended = time.monotonic()
+    print(f"{arguments.node}: machine is off", flush=True)
+    cleanup.remove_machine(state, arguments.node)
+    time.sleep(max(0.0, ended + arguments.after - time.monotonic()))
+    if arguments.uid:
+        delete_node_object(Api.of(state.kubeconfig), arguments.node, uid=arguments.uid)
+    print(f"{arguments.node}: Node object deleted", flush=True)
+
+
+if __name__ == "__main__":
+    main()

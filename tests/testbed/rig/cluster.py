@@ -1,0 +1,257 @@
+"""The testbed as one object: what the tests, the demo and the command line use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rig import cgroups, cleanup, control_plane, launch, network, node, packages, pause, processes, reclaim, services
+from rig.addresses import Addresses
+from rig.api import Api, wait_until
+from rig.binaries import binaries
+from rig.control_plane import ControlPlaneLayout
+from rig.daemons import answers, last_lines
+from rig.errors import RigError
+from rig.machine import MachineSpec
+from rig.progress import Say, say, timed
+from rig.state import NodeSpec, State, cgroup
+
+CONTROL_PLANE = "control-plane"
+_BINARIES = (*control_plane.BINARIES, *services.BINARIES, *node.BINARIES)
+
+
+class Testbed:
+    """One cluster, found by its state directory; creating the object starts nothing."""
+
+    __test__ = False
+
+    def __init__(self, state: Path | str | None = None, *, report: Say = say) -> None:
+        self.state = State.at(state)
+        self._report = report
+
+    @classmethod
+    def attach(cls, state: Path | str | None = None, *, report: Say = say) -> Testbed:
+        """The running cluster with that state directory; raises ``RigError`` where none is up."""
+        testbed = cls(state, report=report)
+        if not testbed.is_up():
+            raise RigError(
+                f"no cluster is up with the state directory {testbed.state.directory}; `testbed up` makes one"
+            )
+        return testbed
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Kubeconfig of the administrator, good on the host."""
+        return self.state.kubeconfig
+
+    @property
+    def api(self) -> Api:
+        """Client with the administrator's rights."""
+        return Api.of(self.kubeconfig)
+
+    @property
+    def gcs_endpoint(self) -> str:
+        """Endpoint of the object store, the same for pods and the host."""
+        return services.objects_url(self.state.addresses)
+
+    @property
+    def bucket(self) -> str:
+        """Name of the bucket that is there from the start."""
+        return services.BUCKET
+
+    @property
+    def registry(self) -> str:
+        """What image references in pods begin with."""
+        return services.REGISTRY_NAME
+
+    @property
+    def registry_address(self) -> str:
+        """HOST:PORT under which the host pushes images, over plain HTTP."""
+        return services.registry_address(self.state.addresses)
+
+    def is_up(self) -> bool:
+        """Whether the control plane's machine is on."""
+        return self.state.index() is not None and processes.first_of(self.state.directory, CONTROL_PLANE) is not None
+
+    def up(self, *, nodes: int = 5, spot: int = 4, gpus: int = 1) -> None:
+        """Make the cluster, or what is missing of it: ``spot`` spot nodes with ``gpus`` GPUs each, and plain ones.
+
+        ``nodes`` counts both kinds. Nodes that are there already stay as they are. Returns when the API server is
+        ready, every node is Ready and all GPUs are counted.
+        """
+        if not 0 <= spot <= nodes:
+            raise RigError(f"--spot {spot} is not between 0 and --nodes {nodes}")
+        packages.require_root_on_linux("`testbed up`")
+        packages.require_dbus_library()
+        packages.install(packages.FOR_THE_CLUSTER, report=self._report)
+        programs = binaries(_BINARIES, report=self._report)
+        with timed("cluster is up", report=self._report):
+            if not self.is_up():
+                self._start_control_plane(programs)
+            wanted = [(f"spot-{i + 1}", True, gpus) for i in range(spot)]
+            wanted += [(f"node-{i + 1}", False, 0) for i in range(nodes - spot)]
+            self._start_nodes(wanted, programs)
+
+    def add(self, name: str, *, spot: bool = True, gpus: int = 1) -> None:
+        """Join one more node to the running cluster and wait until it is Ready."""
+        if any(spec.name == name for spec in self.state.nodes()):
+            raise RigError(f"node {name!r} is there already")
+        programs = binaries(_BINARIES, report=self._report)
+        with timed(f"{name} has joined", report=self._report):
+            self._start_nodes([(name, spot, gpus)], programs)
+
+    def down(self) -> None:
+        """Remove everything; raises ``RigError`` naming what would not go."""
+        packages.require_root_on_linux("`testbed down`")
+        left = cleanup.remove_cluster(self.state)
+        if left:
+            raise RigError("could not remove:\n" + "\n".join(f"  {what}" for what in left))
+
+    def reclaim(
+        self, name: str, *, how: reclaim.How, node_delete_after: float = reclaim.NODE_DELETE_AFTER_SECONDS
+    ) -> reclaim.Reclaim:
+        """Take a node away; see ``rig.reclaim.reclaim_node``."""
+        return reclaim.reclaim_node(self.state, name, how=how, node_delete_after=node_delete_after, report=self._report)
+
+    def reclaim_pod(self, name: str, *, namespace: str = "default") -> float:
+        """Delete a pod raw; return when, in seconds since the epoch."""
+        return reclaim.reclaim_pod(self.state, name, namespace=namespace)
+
+    def status(self) -> dict[str, Any]:
+        """What there is, ready to be printed as JSON."""
+        if not self.is_up():
+            return {"up": False, "state": str(self.state.directory), "leftovers": cleanup.leftovers(self.state)}
+        objects = {item["metadata"]["name"]: item for item in self.api.get("/api/v1/nodes")["items"]}
+        machines = set(processes.of_cluster(self.state.directory).values())
+        return {
+            "up": True,
+            "state": str(self.state.directory),
+            "api_server": self.api.server,
+            "kubeconfig": str(self.kubeconfig),
+            "registry": self.registry,
+            "registry_address": self.registry_address,
+            "gcs_endpoint": self.gcs_endpoint,
+            "bucket": self.bucket,
+            "nodes": [_node_status(objects[name], is_on=name in machines) for name in sorted(objects)],
+        }
+
+    def _start_control_plane(self, programs: dict[str, Path]) -> None:
+        # A cluster whose control plane is off has lost its etcd's process: what is left of it cannot be used again.
+        left = cleanup.remove_cluster(self.state)
+        if left:
+            raise RigError("an earlier cluster could not be removed:\n" + "\n".join(f"  {what}" for what in left))
+        addresses = Addresses(self.state.claim())
+        directory = self.state.control_plane
+        directory.mkdir(parents=True)
+        layout = _layout(self.state, addresses)
+        network.make_control_plane(addresses)
+        control_plane.prepare_files(layout)
+        daemons = [
+            control_plane.etcd(layout, programs["etcd"]),
+            control_plane.api_server(layout, programs["kube-apiserver"], reaches_nodes=True),
+            control_plane.controller_manager(layout, programs["kube-controller-manager"]),
+            control_plane.scheduler(layout, programs["kube-scheduler"]),
+            *services.daemons(addresses, layout=layout, directory=directory, programs=programs),
+        ]
+        spec = MachineSpec(name=CONTROL_PLANE, logs=str(directory / "logs"), daemons=daemons)
+        launch.switch_on(self.state, spec, index=addresses.index, directory=directory)
+
+    def _start_nodes(self, wanted: Sequence[tuple[str, bool, int]], programs: dict[str, Path]) -> None:
+        on = set(processes.of_cluster(self.state.directory).values())
+        known = {spec.name: spec for spec in self.state.nodes()}
+        missing = [each for each in wanted if each[0] not in on]
+        for name in {name for name, _, _ in missing} & known.keys():
+            cleanup.remove_machine(self.state, name)  # it died, or was only half made
+        made = [self.state.remember(name, spot=spot, gpus=gpus) for name, spot, gpus in missing]
+        if on - {CONTROL_PLANE}:
+            for spec in made:
+                self.api.delete(f"/api/v1/nodes/{spec.name}")  # of a dead machine: the new one is another incarnation
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(lambda spec: self._start_node(spec, programs), made))
+        addresses = self.state.addresses
+        wait_until(
+            lambda: self.kubeconfig.exists() and self.api.is_ready(),
+            what="the API server to become ready",
+            seconds=90,
+            clue=lambda: last_lines(self.state.control_plane / "logs" / "kube-apiserver.log"),
+        )
+        self._report(f"  API server is ready: {self.api.server}")
+        for url in (services.registry_url(addresses), services.objects_url(addresses)):
+            wait_until(lambda url=url: answers(url.partition("//")[2]), what=url, seconds=30)  # type: ignore[misc]
+        services.make_bucket(addresses)
+        pause.push(programs["pause"], registry=services.registry_url(addresses))
+        expected = {spec.name: spec for spec in self.state.nodes() if spec.name in {name for name, _, _ in wanted}}
+        wait_until(
+            lambda: self._are_ready(expected),
+            what=f"nodes {', '.join(expected)} to become Ready",
+            seconds=120,
+            every=0.25,
+            clue=lambda: "\n".join(
+                last_lines(self.state.machines / name / "logs" / "kubelet.log") for name in expected
+            ),
+        )
+        wait_until(self._takes_pods, what="the default service account", seconds=60)
+
+    def _takes_pods(self) -> bool:
+        # The last that the controller manager does for a new namespace; a pod is refused before.
+        accounts = self.api.get("/api/v1/namespaces/default/serviceaccounts")["items"]
+        return any(account["metadata"]["name"] == "default" for account in accounts)
+
+    def _start_node(self, spec: NodeSpec, programs: dict[str, Path]) -> None:
+        addresses = self.state.addresses
+        directory = self.state.machines / spec.name
+        network.make_node(addresses, spec)
+        cgroups.create(cgroup(addresses.index, spec.name))
+        machine = node.machine_of(
+            spec,
+            directory=directory,
+            addresses=addresses,
+            layout=_layout(self.state, addresses),
+            programs=programs,
+            pause_image=pause.reference(programs["pause"]),
+        )
+        launch.switch_on(self.state, machine, index=addresses.index, directory=directory)
+
+    def _are_ready(self, expected: dict[str, NodeSpec]) -> bool:
+        objects = {item["metadata"]["name"]: item for item in self.api.get("/api/v1/nodes")["items"]}
+        return all(
+            name in objects and _is_ready(objects[name]) and _gpus(objects[name]) == spec.gpus
+            for name, spec in expected.items()
+        )
+
+
+def _layout(state: State, addresses: Addresses) -> ControlPlaneLayout:
+    return ControlPlaneLayout(
+        directory=state.control_plane,
+        address=addresses.control_plane,
+        api_port=6443,
+        etcd_port=2379,
+        etcd_peer_port=2380,
+        controllers_port=10257,
+        scheduler_port=10259,
+        service_cidr=addresses.services,
+        first_service_address=addresses.first_service,
+    )
+
+
+def _is_ready(item: dict[str, Any]) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in item["status"].get("conditions", []))
+
+
+def _gpus(item: dict[str, Any]) -> int:
+    return int(item["status"].get("allocatable", {}).get(node.GPU_RESOURCE, "0"))
+
+
+def _node_status(item: dict[str, Any], *, is_on: bool) -> dict[str, Any]:
+    metadata = item["metadata"]
+    return {
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "ready": _is_ready(item),
+        "schedulable": not item["spec"].get("unschedulable", False),
+        "spot": metadata["labels"].get(node.SPOT_LABEL) == "true",
+        "gpus": _gpus(item),
+        "machine_on": is_on,
+    }
