@@ -32,6 +32,6 @@ def establish_definition(api: Api) -> None:
 
     def is_established() -> bool:
         status = api.get(f"{definitions}/{PLURAL}.{GROUP}")["status"]
-        return any(each["type"] == "Established" and each["status"] == "True" for each in status.get("conditions", []))
+        return any(each["type"] == "Established" and each["status"] == "True" for each in status.get("conditions") or ())
 
     wait_until(is_established, what="the definition to be established", seconds=30)

@@ -103,7 +103,8 @@ class Creation:
     retry_at: float = 0.0
     problem: str = ""
     message: str = ""
-    template_is_at_fault: bool = False
+    seen: bool = False
+    """Whether the cache has shown the pod: when it shows it no more, the pod is gone."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from sweep_operator.model.observed import Creation
 
@@ -29,6 +30,12 @@ class Attempts:
     def note(self, sweep_uid: str, attempt: int, creation: Creation) -> None:
         """Keep what is known of an attempt's pod."""
         self._attempts[sweep_uid][attempt] = creation
+
+    def saw(self, sweep_uid: str, attempts: set[int]) -> None:
+        """Keep in mind that the cache has shown the pods of these attempts."""
+        known = self._attempts.get(sweep_uid, {})
+        for attempt in attempts & known.keys():
+            known[attempt] = replace(known[attempt], seen=True)
 
     def note_housekeeping(self, sweep_uid: str, role: str, creation: Creation) -> None:
         """Keep what is known of a housekeeping pod."""

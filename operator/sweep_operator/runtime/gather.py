@@ -8,7 +8,7 @@ from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.kube.informer import Informer
 from sweep_operator.kube.projection import pod_view
-from sweep_operator.model.observed import Creation, NodeView, PodView, Presence
+from sweep_operator.model.observed import Creation, NodeView, PodView, Presence, Role
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
@@ -64,8 +64,9 @@ class Gatherer:
         current = {record.attempt for record in sweep.status.records if record.attempt}
         self._attempts.keep_only(sweep.uid, current)
         self._reports.keep_only(sweep.uid, current)
-        creations = self._attempts.of(sweep.uid)
         pods = list(self._pods.pods_of(key, sweep.uid))
+        self._attempts.saw(sweep.uid, {pod.attempt for pod in pods if pod.role is Role.ATTEMPT})
+        creations = self._attempts.of(sweep.uid)
         absent = await self._ask_after_missing(sweep, pods, creations)
         named = {pod.node for pod in pods} | {record.node_name for record in sweep.status.records}
         nodes = {name: node for name in named if (node := self._nodes.get("", name)) is not None}
@@ -81,7 +82,7 @@ class Gatherer:
     async def _ask_after_missing(self, sweep: Sweep, pods: list[PodView], creations: dict[int, Creation]) -> set[int]:
         """Ask the API server for pods that should be there but are not cached, and return the attempts without one."""
         absent = set()
-        cached = {pod.attempt for pod in pods}
+        cached = {pod.attempt for pod in pods if pod.role is Role.ATTEMPT}
         for record in sweep.status.records:
             if record.state not in _CURRENT or record.attempt in cached:
                 continue
@@ -96,6 +97,8 @@ class Gatherer:
         return absent
 
     def _is_on_its_way(self, creation: Creation) -> bool:
+        if creation.seen:
+            return False
         return creation.created_at is None or self._clock() < creation.created_at + CACHE_LAG_SECONDS
 
     async def _ask_for(self, sweep: Sweep, record: ShardRecord) -> PodView | None:
