@@ -16,7 +16,7 @@ from resumable_sweep._settings import Settings, key_for, settings_of
 from resumable_sweep._stopping import StopSignals
 from resumable_sweep.contract.canonical import identity, sha256_of_keys
 from resumable_sweep.contract.items import ItemsInvalid
-from resumable_sweep.contract.log_format import COMPLETE, DONE, results_of
+from resumable_sweep.contract.log_format import COMPLETE, DONE, REOPENED, completion_of, results_of
 
 
 class ResultInvalid(ValueError):
@@ -84,7 +84,7 @@ class ResumableSweep:
         self._log: ResultLog | None = None
         self._owner = os.getpid()
         self._completed: list[Any] = []
-        self._last_line = b""
+        self._completion: dict[str, Any] | None = None
         self._done: set[str] = set()
         self._started: dict[str, float] = {}
 
@@ -104,18 +104,22 @@ class ResumableSweep:
             undo.enter_context(self._stop)
             log, entries = ResultLog.opened(settings.log_path, header)
             undo.callback(log.close)
-            self._last_line = encoded(entries[-1])
             recorded = results_of(entries)
             fetched = self._results_elsewhere(recorded)
+            recorded.update(fetched)
+            self._done = {name for name in self._items if name in recorded}
+            self._completion = completion_of(entries)
             if fetched:
                 self._append(log, [encoded(entry) for entry in fetched.values()])
-                recorded.update(fetched)
+            if self._completion and len(self._done) < len(self._items):
+                # It speaks of fewer items than there are now: nobody may take the log for a finished one.
+                reopened = {"kind": REOPENED, "attempt": settings.attempt, "host": settings.host, "at": time.time()}
+                self._append(log, [encoded(reopened)])
             log.write_manifest()
             self._undo = undo.pop_all()
         self._log = log
         self._owner = os.getpid()
         self._completed = [recorded[name]["result"] for name in self._items if name in recorded]
-        self._done = {name for name in self._items if name in recorded}
         return self
 
     def __exit__(
@@ -239,13 +243,13 @@ class ResumableSweep:
 
     def _write_complete(self, log: ResultLog) -> None:
         keys_sha256 = sha256_of_keys(item.key for item in self._settings.items)
-        line = encoded({"kind": COMPLETE, "total": len(self._items), "keys_sha256": keys_sha256})
-        if self._last_line != line:
-            self._append(log, [line])
+        entry = {"kind": COMPLETE, "total": len(self._items), "keys_sha256": keys_sha256}
+        if self._completion != entry:
+            self._append(log, [encoded(entry)])
 
     def _append(self, log: ResultLog, lines: list[bytes]) -> None:
         log.append(lines)
-        self._last_line = lines[-1]
+        self._completion = None
 
     def _ended_well(self, error: BaseException | None) -> bool:
         """Return whether a block that ended with `error` did so of its own accord, or because a stop was asked for."""

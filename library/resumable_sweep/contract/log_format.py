@@ -7,15 +7,16 @@ Entries, by their `kind`:
 `done`      an item's result: `key`, `result`, and provenance: `attempt` (null outside of a pod), `host`, `started`
             (Unix seconds; null where the item was not handed out by the library) and `ended`
 `complete`  all of the shard's items are done: `total`, `keys_sha256`, both over the shard's items
+`reopened`  there are items to do again, after a `complete`: `attempt`, `host`, `at` (Unix seconds)
 
-The last `done` of a key wins. A torn last line is no entry. Kinds and fields that a reader does not know are passed
-over; a `schema_version` above its own is refused.
+The last `done` of a key wins. A `complete` counts only as the last entry. A torn last line is no entry. Kinds and
+fields that a reader does not know are passed over; a `schema_version` above its own is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from resumable_sweep.contract.canonical import identity
@@ -24,6 +25,7 @@ SCHEMA_VERSION = 1
 HEADER = "header"
 DONE = "done"
 COMPLETE = "complete"
+REOPENED = "reopened"
 _MEND = "remove that line, and its item runs again"
 
 
@@ -83,3 +85,8 @@ def is_sweep_log(first_line: bytes) -> bool:
 def results_of(entries: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the winning `done` entry of each key, by the key's identity, in the order of first completion."""
     return {identity(entry["key"]): entry for entry in entries if entry.get("kind") == DONE}
+
+
+def completion_of(entries: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the `complete` entry that ends the log, None where the log does not end in one."""
+    return entries[-1] if entries and entries[-1].get("kind") == COMPLETE else None
