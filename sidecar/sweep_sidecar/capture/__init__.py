@@ -1,0 +1,1 @@
+"""Taking a consistent copy of a directory that is being written to."""

@@ -1,0 +1,301 @@
+"""One look after the other at a snapshot directory: what is in it, what is new, what is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from resumable_sweep.contract.log_format import LogInvalid
+from resumable_sweep.contract.manifest import parsed_manifest
+from sweep_sidecar.capture.growing import GrowingFile, adopted_growing, capture_growing
+from sweep_sidecar.capture.steady import (
+    INLINE_BYTES,
+    Fingerprint,
+    Measured,
+    Unsteady,
+    fingerprint_of,
+    measure,
+    read_measured,
+    settled,
+    stored_version,
+)
+from sweep_sidecar.capture.tree import Group, Unreadable, files_in, groups_of
+from sweep_sidecar.log.generation import FileVersion, Generation, Segment, inline_segment
+from sweep_sidecar.progress import LOG_SUFFIX, MIME_SUFFIX, Counted, counted_lines, counted_mime, counting
+
+_LOOKS_TO_SETTLE = 5
+"""So many looks in a row may find a file in the middle of being written before that is called a problem."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with the snapshot directory: a CamelCase reason and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """The directory at one moment. Where `refusal` is set, it must not be published."""
+
+    files: dict[str, FileVersion]
+    counted: Counted
+    progress: tuple[str, ...]
+    refusal: Problem | None = None
+    unsettled: Problem | None = None
+    """Files that never were whole for several looks (or, in the last look, at all): their older versions stand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tracked:
+    """A file as it was last taken; `fingerprint` None = it has to be read again."""
+
+    version: FileVersion
+    fingerprint: Fingerprint | None = None
+    counted: Counted | None = None
+    growing: GrowingFile | None = None
+
+
+@dataclass
+class _Waiting:
+    looks: int
+    refused: tuple[Fingerprint, Fingerprint] | None = None
+
+
+@dataclass
+class Capturer:
+    """Looks at `root`, and brings what is new into the store while it does.
+
+    Parameters
+    ----------
+    store_blob:
+        Puts bytes into the store, for all that is too large to travel in a log entry.
+    named:
+        Path of the checkpoint whose records are counted; where it is none that can be counted, all that can are.
+    clock_ns:
+        Time of day in nanoseconds, on the clock that stamps the files.
+    """
+
+    root: Path
+    store_blob: Callable[[bytes], Segment]
+    named: str = ""
+    clock_ns: Callable[[], int] = time.time_ns
+    _tracked: dict[str, _Tracked] = field(default_factory=dict)
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+
+    def adopt(self, generation: Generation, *, read: Callable[[str, FileVersion], bytes]) -> Counted:
+        """Start from a generation that an earlier process published or a restore brought here; return its records.
+
+        A file that still begins as it was published goes on from there. Of the others nothing but the content is
+        known, and the records of such a one are read from the store with `read`.
+
+        Raises
+        ------
+        LogInvalid, CheckpointCorrupt, Unreachable
+        """
+        counted: dict[str, Counted | None] = {}
+        for path, version in generation.files.items():
+            tracked = self._adopted(path, version)
+            self._tracked[path] = tracked
+            counted[path] = tracked.counted
+            if path in generation.progress and tracked.counted is None:
+                counted[path] = _counted_content(path, read(path, version))
+        return _united([counted[path] or Counted() for path in generation.progress])
+
+    def look(self, *, last: bool = False) -> Look:
+        """Return the directory as it is now.
+
+        Parameters
+        ----------
+        last:
+            Nobody writes any more: append-only files are read in full again, and what is not whole will never be.
+
+        Raises
+        ------
+        Unreachable
+            Where something new could not be brought into the store; the next look does it again.
+        """
+        try:
+            groups = groups_of(files_in(self.root))
+            seen: dict[str, _Tracked] = {}
+            waiting: dict[str, _Waiting] = {}
+            for group in groups:
+                self._take(group, seen, waiting, last=last)
+        except Unreadable as error:
+            return self._refused("CheckpointUnreadable", str(error))
+        except LogInvalid as error:
+            return self._refused("CheckpointInvalid", f"{error}: no item of it is lost, but nothing new is mirrored")
+        self._tracked = seen
+        self._waiting = waiting
+        return self._seen(unsettled=self._unsettled(last=last))
+
+    def published(self, seq: int) -> None:
+        """Note that entry `seq` now holds what the last look found."""
+        for path, tracked in self._tracked.items():
+            version = tracked.version.after_publishing(seq)
+            growing = tracked.growing and replace(tracked.growing, version=version)
+            self._tracked[path] = replace(tracked, version=version, growing=growing)
+
+    def _take(self, group: Group, seen: dict[str, _Tracked], waiting: dict[str, _Waiting], *, last: bool) -> None:
+        members = (group.path,) if group.manifest is None else (group.path, group.manifest)
+        before = {path: self._tracked[path] for path in members if path in self._tracked}
+        try:
+            if group.manifest is not None:
+                fresh = self._pair(group.path, group.manifest, seen)
+            elif group.is_log:
+                fresh = {group.path: self._log(group.path, seen, last=last)}
+            else:
+                fresh = {group.path: self._alone(group.path, seen)}
+        except FileNotFoundError:
+            if group.manifest is None:
+                return  # a file that has just been removed
+            fresh = None
+        except Unsteady:
+            fresh = None
+        except OSError as error:
+            raise Unreadable(self.root / group.path, error) from error
+        if fresh is None:
+            seen.update(before)
+            known = self._waiting.get(group.path)
+            waiting[group.path] = _Waiting((known.looks if known else 0) + 1, known.refused if known else None)
+            if group.manifest is not None:
+                waiting[group.path].refused = self._fingerprints(group)
+            return
+        seen.update(fresh)
+
+    def _log(self, path: str, seen: dict[str, _Tracked], *, last: bool) -> _Tracked:
+        before = self._tracked.get(path)
+        growing = capture_growing(
+            self.root / path,
+            before.growing if before else None,
+            store_piece=self._piece_storer(seen, replaced=(path,)),
+            thorough=last,
+        )
+        return _Tracked(version=growing.version, counted=growing.counted, growing=growing)
+
+    def _alone(self, path: str, seen: dict[str, _Tracked]) -> _Tracked:
+        before = self._tracked.get(path)
+        if before is not None and before.fingerprint == fingerprint_of((self.root / path).stat()):
+            return before
+        measured = measure(self.root / path)
+        return self._stored(path, measured, self._piece_storer(seen, replaced=(path,)))
+
+    def _pair(self, path: str, manifest: str, seen: dict[str, _Tracked]) -> dict[str, _Tracked] | None:
+        """Return a checkpoint and its manifest, None where they do not fit each other."""
+        found = (fingerprint_of((self.root / path).stat()), fingerprint_of((self.root / manifest).stat()))
+        before = self._tracked.get(path), self._tracked.get(manifest)
+        if before[0] and before[1] and (before[0].fingerprint, before[1].fingerprint) == found:
+            return {path: before[0], manifest: before[1]}
+        refused = self._waiting.get(path)
+        if (
+            refused is not None
+            and refused.refused == found
+            and all(settled(one, now_ns=self.clock_ns()) for one in found)
+        ):
+            return None
+        measured_manifest = measure(self.root / manifest)
+        try:
+            says = parsed_manifest(read_measured(self.root / manifest, measured_manifest))
+        except (ValueError, TypeError):
+            return None
+        measured = measure(self.root / path)
+        if (says.sha256, says.size_bytes) != (measured.sha256, measured.size):
+            return None
+        store_piece = self._piece_storer(seen, replaced=(path, manifest))
+        fresh = {path: self._stored(path, measured, store_piece)}
+        fresh[manifest] = self._stored(manifest, measured_manifest, store_piece)
+        return fresh
+
+    def _stored(self, path: str, measured: Measured, store_piece: Callable[[bytes], Segment]) -> _Tracked:
+        before = self._tracked.get(path)
+        version = stored_version(
+            self.root / path, measured, previous=before and before.version, store_piece=store_piece
+        )
+        counted = None
+        if path.endswith(MIME_SUFFIX):
+            counted = counted_mime(read_measured(self.root / path, measured))
+        still = settled(measured.fingerprint, now_ns=self.clock_ns())
+        return _Tracked(version=version, fingerprint=measured.fingerprint if still else None, counted=counted)
+
+    def _piece_storer(self, seen: dict[str, _Tracked], *, replaced: tuple[str, ...]) -> Callable[[bytes], Segment]:
+        """Return what stores a piece: in the next entry while there is room in it, else in a blob."""
+        others = {**self._tracked, **seen}
+        kept = [tracked.version for path, tracked in others.items() if path not in replaced]
+        # A log's own pieces that no entry holds yet travel in the next one too.
+        kept += [
+            self._tracked[path].version for path in replaced if path in self._tracked and path.endswith(LOG_SUFFIX)
+        ]
+        left = INLINE_BYTES - sum(len(piece.inline or b"") for version in kept for piece in version.segments)
+
+        def store_piece(data: bytes) -> Segment:
+            nonlocal left
+            if len(data) > left:
+                return self.store_blob(data)
+            left -= len(data)
+            return inline_segment(data)
+
+        return store_piece
+
+    def _adopted(self, path: str, version: FileVersion) -> _Tracked:
+        target = self.root / path
+        try:
+            if path.endswith(LOG_SUFFIX):
+                growing = adopted_growing(target, version)
+                if growing is not None:
+                    return _Tracked(version=version, counted=growing.counted, growing=growing)
+            elif path.endswith(MIME_SUFFIX):
+                measured = measure(target)
+                if measured.sha256 == version.sha256:
+                    return _Tracked(version=version, counted=counted_mime(read_measured(target, measured)))
+        except (OSError, Unsteady):
+            pass  # gone or being written: the next look says what is there now
+        return _Tracked(version=version)
+
+    def _fingerprints(self, group: Group) -> tuple[Fingerprint, Fingerprint] | None:
+        assert group.manifest is not None
+        try:
+            return (
+                fingerprint_of((self.root / group.path).stat()),
+                fingerprint_of((self.root / group.manifest).stat()),
+            )
+        except OSError:
+            return None
+
+    def _unsettled(self, *, last: bool) -> Problem | None:
+        stuck = sorted(path for path, waiting in self._waiting.items() if last or waiting.looks >= _LOOKS_TO_SETTLE)
+        if not stuck:
+            return None
+        return Problem(
+            "CheckpointUnstable",
+            f"{', '.join(stuck[:3])} {'is' if len(stuck) == 1 else 'are'} not whole at any look: either it is written "
+            "to without a pause, or its manifest does not fit it. Write to a temporary name and rename",
+        )
+
+    def _refused(self, reason: str, message: str) -> Look:
+        return replace(self._seen(unsettled=None), refusal=Problem(reason, message))
+
+    def _seen(self, *, unsettled: Problem | None) -> Look:
+        counted = {path: tracked.counted for path, tracked in self._tracked.items()}
+        progress = counting(counted, named=self.named)
+        return Look(
+            files={path: tracked.version for path, tracked in sorted(self._tracked.items())},
+            counted=_united([counted[path] or Counted() for path in progress]),
+            progress=progress,
+            unsettled=unsettled,
+        )
+
+
+def _counted_content(path: str, data: bytes) -> Counted | None:
+    if path.endswith(MIME_SUFFIX):
+        return counted_mime(data)
+    return counted_lines(data, Counted())
+
+
+def _united(counts: list[Counted]) -> Counted:
+    """Return all records together; the library's word that they are all counts only where its log stands alone."""
+    if len(counts) == 1:
+        return counts[0]
+    return Counted(frozenset().union(*(counted.keys for counted in counts)))

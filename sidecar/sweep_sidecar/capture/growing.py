@@ -1,0 +1,182 @@
+"""Append-only files of lines: only what was added is read and sent, cut at the last newline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from sweep_sidecar.capture.steady import Fingerprint, Unsteady, fingerprint_of
+from sweep_sidecar.content import BLOB_BYTES
+from sweep_sidecar.log.generation import FileVersion, Segment
+from sweep_sidecar.progress import Counted, counted_lines, starts_sweep_log
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+WINDOW_BYTES = 64 << 10
+"""How much before the old end must be unchanged for a longer file to count as the old one with lines added."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowingFile:
+    """A log as it was captured: its whole lines, and what is needed to recognise it when it has grown."""
+
+    version: FileVersion
+    inode: int
+    window_sha256: str
+    running: _Hash
+    """SHA-256 of the captured bytes, ready to go on."""
+    counted: Counted | None
+    """None where it is not a sweep's log."""
+    fingerprint: Fingerprint | None
+    """Of the whole file, with the torn line at its end; None where the file has to be read again."""
+
+
+def capture_growing(
+    path: Path, before: GrowingFile | None, *, store_piece: Callable[[bytes], Segment], thorough: bool
+) -> GrowingFile:
+    """Return the log as it is now; `before` itself where nothing was added.
+
+    Parameters
+    ----------
+    thorough:
+        Read the old part too instead of trusting the last 64 KiB before its end.
+
+    Raises
+    ------
+    LogInvalid
+        Where it is a sweep's log with a line that is no entry.
+    Unsteady
+        Where it was cut short meanwhile.
+    OSError, Unreachable
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        fingerprint = fingerprint_of(status)
+        if before is not None and before.fingerprint == fingerprint and not thorough:
+            return before
+        if before is not None and not _continues(file, status, before, thorough=thorough):
+            before = None
+        start = before.version.size if before else 0
+        running = before.running.copy() if before else hashlib.sha256()
+        counter = _LineCounter(before.counted if before else None, at_start=start == 0)
+        segments = list(before.version.segments) if before else []
+        end = _last_line_end(file, start, status.st_size)
+        for chunk in _chunks(file, start, end):
+            running.update(chunk)
+            counter.feed(chunk)
+            segments.append(store_piece(chunk))
+        version = FileVersion(
+            size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=tuple(segments)
+        )
+        return GrowingFile(
+            version=version,
+            inode=status.st_ino,
+            window_sha256=_window(file, end),
+            running=running,
+            counted=counter.counted,
+            fingerprint=fingerprint,
+        )
+
+
+def adopted_growing(path: Path, version: FileVersion) -> GrowingFile | None:
+    """Return a file of which `version` was captured by an earlier process, None where it does not begin like that.
+
+    Raises
+    ------
+    LogInvalid, Unsteady, OSError
+    """
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_size < version.size:
+            return None
+        running = hashlib.sha256()
+        for chunk in _chunks(file, 0, version.size):
+            running.update(chunk)
+        if running.hexdigest() != version.sha256:
+            return None
+        counter = _LineCounter(None, at_start=True)
+        for chunk in _chunks(file, 0, version.size):
+            counter.feed(chunk)
+        return GrowingFile(
+            version=version,
+            inode=status.st_ino,
+            window_sha256=_window(file, version.size),
+            running=running,
+            counted=counter.counted,
+            fingerprint=None,
+        )
+
+
+class _LineCounter:
+    """Counts a log's records from chunks that cut lines anywhere."""
+
+    def __init__(self, counted: Counted | None, *, at_start: bool) -> None:
+        self.counted = counted
+        self._at_start = at_start
+        self._cut_line = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Count the lines that end in `chunk`.
+
+        Raises
+        ------
+        LogInvalid
+        """
+        if self._at_start and starts_sweep_log(chunk):
+            self.counted = Counted()
+        self._at_start = False
+        if self.counted is None:
+            return
+        lines, newline, rest = chunk.rpartition(b"\n")
+        if newline:
+            self.counted = counted_lines(self._cut_line + lines + newline, self.counted)
+            self._cut_line = rest
+        else:
+            self._cut_line += chunk
+
+
+def _continues(file: BinaryIO, status: os.stat_result, before: GrowingFile, *, thorough: bool) -> bool:
+    size = before.version.size
+    if status.st_ino != before.inode or status.st_size < size:
+        return False
+    if not thorough:
+        return _window(file, size) == before.window_sha256
+    digest = hashlib.sha256()
+    for chunk in _chunks(file, 0, size):
+        digest.update(chunk)
+    return digest.hexdigest() == before.version.sha256
+
+
+def _window(file: BinaryIO, end: int) -> str:
+    start = max(0, end - WINDOW_BYTES)
+    file.seek(start)
+    return hashlib.sha256(file.read(end - start)).hexdigest()
+
+
+def _last_line_end(file: BinaryIO, start: int, size: int) -> int:
+    """Return where the last whole line before `size` ends; `start` where none has ended since."""
+    end = size
+    while end > start:
+        low = max(start, end - WINDOW_BYTES)
+        file.seek(low)
+        newline = file.read(end - low).rfind(b"\n")
+        if newline >= 0:
+            return low + newline + 1
+        end = low
+    return start
+
+
+def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    while start < end:
+        file.seek(start)
+        chunk = file.read(min(BLOB_BYTES, end - start))
+        if not chunk:
+            raise Unsteady(f"{file.name} was cut short while it was read")
+        yield chunk
+        start += len(chunk)

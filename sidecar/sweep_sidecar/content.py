@@ -1,0 +1,167 @@
+"""Files' bytes out of the store, each piece and each file checked, and blobs into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from sweep_sidecar import layout
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind
+from sweep_sidecar.log.generation import FileVersion, Generation, Segment, parsed_generation
+from sweep_sidecar.log.shard_log import LogReader
+from sweep_sidecar.store import Creation, NotFound, Store, Unreachable, url_of
+
+BLOB_BYTES = 8 << 20
+"""Larger files are cut into blobs of this size: the most that is held in memory for one of them."""
+_AHEAD = 4
+"""How many segments are fetched at once: enough to hide the store's latency at 32 MiB of memory."""
+_ENTRIES_KEPT = 16
+
+
+def store_blob(store: Store, data: bytes, *, nonce: Callable[[], str]) -> Segment:
+    """Put `data` into the store under its own digest, unless it is there.
+
+    Where something else stands there (torn or wrong, on a store that lets that happen), it blocks nobody: the blob
+    gets a name of its own.
+
+    Raises
+    ------
+    Unreachable
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    key = layout.blob_key(sha256)
+    if store.create(key, data) is Creation.EXISTS:
+        key = layout.blob_key(sha256, nonce())
+        if store.create(key, data) is Creation.EXISTS:
+            raise Unreachable(f"{url_of(store, key)} exists although its name was never used")
+    return Segment(size=len(data), sha256=sha256, blob=key)
+
+
+class ContentReader:
+    """Reads the files of a shard's generations."""
+
+    def __init__(self, log: LogReader) -> None:
+        self._log = log
+        self._entries: OrderedDict[int, dict[str, bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def pieces(self, version: FileVersion, *, what: str) -> Iterator[bytes]:
+        """Yield a file's bytes piece by piece; the last piece comes only after the whole file's digest was checked.
+
+        Raises
+        ------
+        CheckpointCorrupt
+            Where a piece is missing or is not what the generation says; the message names the object.
+        Unreachable
+        """
+        digest = hashlib.sha256()
+        size = 0
+        held = b""
+        for piece in self._fetched(version.segments):
+            digest.update(piece)
+            size += len(piece)
+            if held:
+                yield held
+            held = piece
+        if (size, digest.hexdigest()) != (version.size, version.sha256):
+            raise CheckpointCorrupt(
+                f"{what} in {self._log.store.url} has {size} bytes with sha256 {digest.hexdigest()}, "
+                f"its generation says {version.size} bytes with {version.sha256}"
+            )
+        if held:
+            yield held
+
+    def content(self, version: FileVersion, *, what: str) -> bytes:
+        """Return a file's bytes, checked.
+
+        Raises
+        ------
+        CheckpointCorrupt, Unreachable
+        """
+        return b"".join(self.pieces(version, what=what))
+
+    def write_file(self, version: FileVersion, target: Path, *, staged: Path) -> None:
+        """Write a file to `target`, durable and in one step, by way of `staged` (same file system).
+
+        Raises
+        ------
+        CheckpointCorrupt, Unreachable, OSError
+        """
+        with staged.open("wb") as file:
+            for piece in self.pieces(version, what=target.name):
+                file.write(piece)
+            file.flush()
+            os.fchmod(file.fileno(), version.mode)
+            os.fsync(file.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
+
+    def _fetched(self, segments: Sequence[Segment]) -> Iterator[bytes]:
+        if len(segments) <= 1:
+            yield from map(self._segment, segments)
+            return
+        waiting: list[Future[bytes]] = []
+        rest = iter(segments)
+        with ThreadPoolExecutor(max_workers=_AHEAD, thread_name_prefix="fetch") as pool:
+            waiting = [pool.submit(self._segment, segment) for segment in islice(rest, _AHEAD)]
+            while waiting:
+                piece = waiting.pop(0).result()
+                waiting += [pool.submit(self._segment, segment) for segment in islice(rest, 1)]
+                yield piece
+
+    def _segment(self, segment: Segment) -> bytes:
+        if segment.inline is not None:
+            data, where = segment.inline, "an inline piece"
+        elif segment.seq is not None:
+            where = url_of(self._log.store, layout.entry_key(self._log.folder, segment.seq))
+            found = self._inline_of(segment.seq).get(segment.sha256)
+            if found is None:
+                raise CheckpointCorrupt(f"{where} lacks the inline piece {segment.sha256}")
+            data = found
+        else:
+            assert segment.blob is not None
+            where = url_of(self._log.store, segment.blob)
+            try:
+                data = self._log.store.get(segment.blob)
+            except NotFound as error:
+                raise CheckpointCorrupt(f"{where} is missing") from error
+        digest = hashlib.sha256(data).hexdigest()
+        if (len(data), digest) != (segment.size, segment.sha256):
+            raise CheckpointCorrupt(
+                f"{where} holds {len(data)} bytes with sha256 {digest}, "
+                f"its generation says {segment.size} bytes with {segment.sha256}"
+            )
+        return data
+
+    def _inline_of(self, seq: int) -> dict[str, bytes]:
+        """Return the inline pieces of entry `seq` by their digests."""
+        with self._lock:
+            if seq in self._entries:
+                self._entries.move_to_end(seq)
+                return self._entries[seq]
+        found = self._log.read(seq)
+        where = url_of(self._log.store, layout.entry_key(self._log.folder, seq))
+        if found.entry.kind is not Kind.GEN:
+            raise CheckpointCorrupt(f"{where} was to be a generation and is a {found.entry.kind}")
+        pieces = inline_pieces(parsed_generation(found.entry.body, where=where))
+        with self._lock:
+            self._entries[seq] = pieces
+            while len(self._entries) > _ENTRIES_KEPT:
+                self._entries.popitem(last=False)
+        return pieces
+
+
+def inline_pieces(generation: Generation) -> dict[str, bytes]:
+    """Return the pieces that travel in a generation's own entry, by their digests."""
+    return {
+        segment.sha256: segment.inline
+        for version in generation.files.values()
+        for segment in version.segments
+        if segment.inline is not None
+    }

@@ -1,0 +1,153 @@
+"""What the sidecar is told by its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from resumable_sweep.contract import environment as names
+from sweep_sidecar import layout
+
+
+class SettingsInvalid(ValueError):
+    """A variable is missing or wrong; the message names it, its value and the mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What every role needs: where the run lies, and its shape."""
+
+    store_url: str
+    run_id: str
+    shards: int
+    items_sha256: str
+    """Digest of the run's items, empty where the program alone knows them."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> RunSettings:
+        """Return the settings that the variables say.
+
+        Raises
+        ------
+        SettingsInvalid
+        """
+        return cls(
+            store_url=_text(environment, names.STORE_URL).rstrip("/"),
+            run_id=_text(environment, names.RUN_ID),
+            shards=_number(environment, names.SHARDS, least=1),
+            items_sha256=environment.get(names.ITEMS_SHA256, ""),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptSettings:
+    """What `restore` and `mirror` need: one attempt of one shard."""
+
+    run: RunSettings
+    shard: int
+    attempt: int
+    pod_uid: str
+    snapshot: Path
+    checkpoint_file: str
+    """Path inside the snapshot directory that a relaunch goes on from; empty = any."""
+    interval_s: float
+    port: int
+    stop_path: str
+    """Empty where the experiment's containers have stop hooks of their own."""
+    report_url: str
+    token_file: Path | None
+    template_sha256: str
+    images: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Folder of the shard's log in the store."""
+        return layout.shard_folder(self.run.run_id, self.shard)
+
+    @property
+    def private(self) -> Path:
+        """The sidecar's own folder inside the snapshot directory."""
+        return self.snapshot / names.PRIVATE_FOLDER
+
+    @property
+    def restored_marker(self) -> Path:
+        """File that says what this attempt has restored; where it is, the restore is done."""
+        return self.private / f"restored-{self.attempt}"
+
+    @property
+    def items_file(self) -> Path:
+        """The shard's own items."""
+        return self.private / layout.ITEMS
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> AttemptSettings:
+        """Return the settings that the variables say.
+
+        Raises
+        ------
+        SettingsInvalid
+        """
+        run = RunSettings.from_environment(environment)
+        shard = _number(environment, names.SHARD, least=0)
+        if shard >= run.shards:
+            raise SettingsInvalid(f"{names.SHARD} is {shard}, but {names.SHARDS} is {run.shards}: it must be lower")
+        checkpoint_file = environment.get(names.CHECKPOINT_FILE, "")
+        if checkpoint_file.startswith("/") or ".." in PurePosixPath(checkpoint_file).parts:
+            raise SettingsInvalid(
+                f"{names.CHECKPOINT_FILE} is {checkpoint_file!r}: name a path inside the snapshot directory"
+            )
+        token_file = environment.get(names.TOKEN_FILE, "")
+        stop_path = environment.get(names.STOP_PATH, "")
+        if stop_path and not stop_path.startswith("/"):
+            raise SettingsInvalid(f"{names.STOP_PATH} is {stop_path!r}: it must start with /")
+        return cls(
+            run=run,
+            shard=shard,
+            attempt=_number(environment, names.ATTEMPT, least=0),
+            pod_uid=_text(environment, names.POD_UID),
+            snapshot=Path(_text(environment, names.SNAPSHOT_DIR)),
+            checkpoint_file=PurePosixPath(checkpoint_file).as_posix() if checkpoint_file else "",
+            interval_s=_seconds(environment, names.INTERVAL, default=10.0),
+            port=_number(environment, names.PORT, least=0, default=9810),
+            stop_path=stop_path,
+            report_url=environment.get(names.REPORT_URL, "").rstrip("/"),
+            token_file=Path(token_file) if token_file else None,
+            template_sha256=environment.get(names.TEMPLATE_SHA256, ""),
+            images=tuple(image for image in environment.get(names.IMAGES, "").split(",") if image),
+        )
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsInvalid(f"{name} is not set: the operator sets it in the containers that it adds")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, *, least: int, default: int | None = None) -> int:
+    text = environment.get(name, "")
+    if not text and default is not None:
+        return default
+    try:
+        value = int(_text(environment, name))
+    except ValueError as error:
+        if isinstance(error, SettingsInvalid):
+            raise
+        raise SettingsInvalid(f"{name} is {text!r}: it must be a whole number") from error
+    if value < least:
+        raise SettingsInvalid(f"{name} is {value}: it must be {least} or more")
+    return value
+
+
+def _seconds(environment: Mapping[str, str], name: str, *, default: float) -> float:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise SettingsInvalid(f"{name} is {text!r}: it must be a number of seconds") from error
+    if not 0 < value < float("inf"):
+        raise SettingsInvalid(f"{name} is {text!r}: it must be more than 0")
+    return value

@@ -1,0 +1,191 @@
+"""The store in Google Cloud Storage: `gs://bucket/path`.
+
+gcsfs brings credentials, connections and retries. Its file system methods are left aside for its plain `call`: they
+cache listings for ever, put content between multipart boundaries that the content itself may hold, and know no total
+deadline. Three requests of the JSON API are all that is needed: a media upload with `ifGenerationMatch=0` (create
+only), a media download, and a listing by prefix
+(https://cloud.google.com/storage/docs/json_api/v1/objects, https://cloud.google.com/storage/docs/request-preconditions).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import os
+import time
+from typing import Any
+
+# Read by gcsfs when it is imported. With its support for zonal buckets on, the first call to a bucket asks Google's
+# control plane over gRPC what kind of bucket it is: an emulator has none, so every call would hang for a minute; and
+# on real GCS it needs `storage.buckets.get`, which an identity with create, get and list on objects lacks. The JSON
+# API asked here works on flat and hierarchical buckets alike. Zonal buckets, which it cannot write, are not supported.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+import aiohttp
+import gcsfs
+from fsspec.exceptions import FSTimeoutError
+
+from sweep_sidecar.store.protocol import Creation, Listed, NotFound, Unreachable
+
+EMULATOR = "STORAGE_EMULATOR_HOST"
+_PAGE = 1000
+"""Most names that GCS puts on one page of a listing."""
+
+
+class GcsStore:
+    """Objects below `gs://<bucket>/<folder>/`, each written once.
+
+    Credentials are Google's application default ones: workload identity, a service account's key named by
+    GOOGLE_APPLICATION_CREDENTIALS, or the metadata server. With an emulator (STORAGE_EMULATOR_HOST) there are none,
+    and only with an emulator: gcsfs left to itself would fall back to anonymous access, which ends in a puzzling 401.
+    """
+
+    def __init__(self, *, bucket: str, folder: str, deadline_s: float) -> None:
+        # gcsfs logs every failed try with its traceback; what matters is raised here, in one sentence.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+        self._bucket = bucket
+        self._folder = folder.strip("/")
+        self._deadline_s = deadline_s
+        # Timeouts of one try, so that a connection gone silent is retried inside the deadline.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)
+        try:
+            self._gcs = gcsfs.GCSFileSystem(
+                token="anon" if os.environ.get(EMULATOR) else "google_default",
+                access="read_write",
+                session_kwargs={"timeout": timeout},
+                skip_instance_cache=True,
+            )
+        except Exception as error:
+            raise Unreachable(
+                f"no credentials for {self.url}: {error}. Give the pods a workload identity, or set "
+                "GOOGLE_APPLICATION_CREDENTIALS in checkpoint.env"
+            ) from error
+
+    @property
+    def url(self) -> str:
+        return f"gs://{self._bucket}/{self._folder}".rstrip("/")
+
+    def create(self, key: str, data: bytes, *, deadline_s: float | None = None) -> Creation:
+        ends = self._ends(deadline_s)
+        try:
+            answer = self._call(
+                "POST",
+                f"{self._gcs._location}/upload/storage/v1/b/{{}}/o",
+                self._bucket,
+                what=f"create {key}",
+                ends=ends,
+                uploadType="media",
+                name=self._name(key),
+                ifGenerationMatch="0",
+                headers={"Content-Type": "application/octet-stream"},
+                data=data,
+                json_out=True,
+            )
+        except FileExistsError:
+            # Somebody's object, or this call's own: a try whose reply was lost makes the next one fail like this.
+            found = self._metadata(key, ends=ends)
+            return Creation.CREATED if _holds(found, data) else Creation.EXISTS
+        except FileNotFoundError as error:
+            raise self._no_bucket("create " + key) from error
+        if not _holds(answer, data):
+            raise Unreachable(f"{self.url}/{key} was stored with a wrong checksum: {answer.get('md5Hash')}")
+        return Creation.CREATED
+
+    def get(
+        self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
+    ) -> bytes:
+        if end is not None and end <= (start or 0):
+            return b""
+        headers = {}
+        if start is not None or end is not None:
+            headers["Range"] = f"bytes={start or 0}-{'' if end is None else end - 1}"
+        try:
+            _, data = self._call(
+                "GET",
+                f"{self._gcs._location}/download/storage/v1/b/{{}}/o/{{}}",
+                self._bucket,
+                self._name(key),
+                what=f"read {key}",
+                ends=self._ends(deadline_s),
+                alt="media",
+                headers=headers,
+            )
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.url}/{key} does not exist") from error
+        return bytes(data)
+
+    def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
+        ends = self._ends(deadline_s)
+        found: list[Listed] = []
+        token = None
+        while True:
+            wanted = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            try:
+                page = self._call(
+                    "GET",
+                    "b/{}/o",
+                    self._bucket,
+                    what=f"list {prefix}",
+                    ends=ends,
+                    prefix=self._name(prefix),
+                    maxResults=wanted,
+                    fields="items(name,size),nextPageToken",
+                    pageToken=token,
+                    json_out=True,
+                )
+            except FileNotFoundError as error:
+                raise self._no_bucket("list " + prefix) from error
+            found += [Listed(key=self._key(item["name"]), size=int(item["size"])) for item in page.get("items", [])]
+            token = page.get("nextPageToken")
+            if not token or (limit is not None and len(found) >= limit):
+                return found
+
+    def _metadata(self, key: str, *, ends: float) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self._call(
+                "GET",
+                "b/{}/o/{}",
+                self._bucket,
+                self._name(key),
+                what=f"look at {key}",
+                ends=ends,
+                json_out=True,
+            )
+        except FileNotFoundError as error:
+            # It was there a moment ago: somebody deletes objects of this run.
+            raise Unreachable(f"{self.url}/{key} vanished while it was being created") from error
+        return found
+
+    def _call(self, method: str, path: str, *arguments: str, what: str, ends: float, **options: Any) -> Any:
+        """Ask GCS; retries are gcsfs' own, cut off at `ends` (monotonic seconds)."""
+        left_s = ends - time.monotonic()
+        if left_s <= 0:
+            raise Unreachable(f"cannot {what} in {self.url}: the deadline has passed")
+        try:
+            return self._gcs.call(method, path, *arguments, timeout=left_s, **options)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except FSTimeoutError as error:
+            raise Unreachable(f"cannot {what} in {self.url}: no answer within {left_s:.0f} s") from error
+        except Exception as error:
+            # gcsfs lets through errors of aiohttp, requests, google-auth and its own: all mean "could not".
+            raise Unreachable(f"cannot {what} in {self.url}: {type(error).__name__}: {error}") from error
+
+    def _no_bucket(self, what: str) -> Unreachable:
+        return Unreachable(f"cannot {what} in {self.url}: bucket {self._bucket!r} does not exist")
+
+    def _ends(self, deadline_s: float | None) -> float:
+        return time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
+
+    def _name(self, key: str) -> str:
+        return f"{self._folder}/{key}" if self._folder else key
+
+    def _key(self, name: str) -> str:
+        return name[len(self._folder) + 1 :] if self._folder else name
+
+
+def _holds(metadata: dict[str, Any], data: bytes) -> bool:
+    """Return whether an object's metadata is that of `data`; only composed objects, which are nobody's here, lack md5."""
+    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    return int(metadata["size"]) == len(data) and metadata.get("md5Hash") == md5

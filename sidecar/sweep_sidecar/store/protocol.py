@@ -1,0 +1,97 @@
+"""What a store can do, and how it fails: four calls, the same on every backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """A call to the store failed; the message names the object."""
+
+
+class Unreachable(StoreError):
+    """Could not read or write: no network, no permission, no bucket, or the deadline passed.
+
+    It says nothing about what is there, so nobody may take it for "not there".
+    """
+
+
+class NotFound(StoreError):
+    """The store answered that no object has this key."""
+
+
+class StoreNotCreateOnly(StoreError):
+    """A second create of the same key went through: the store cannot keep two writers apart."""
+
+
+class UrlUnsupported(ValueError):
+    """No backend for this URL; the message names the ones there are."""
+
+
+class Creation(StrEnum):
+    """What became of a create."""
+
+    CREATED = "created"
+    """The object is there and holds these bytes, written by this call, or before it by one whose reply was lost."""
+    EXISTS = "exists"
+    """The object is there and holds other bytes."""
+
+
+@dataclass(frozen=True, order=True)
+class Listed:
+    """One object of a listing: key, and size in bytes."""
+
+    key: str
+    size: int
+
+
+class Store(Protocol):
+    """A folder of immutable objects.
+
+    Keys are relative to the folder's URL, with `/` between their parts. Every call ends within its deadline (seconds;
+    None = the store's own) and may be made from any thread.
+    """
+
+    @property
+    def url(self) -> str:
+        """Address of the folder, without a slash at its end."""
+        ...
+
+    def create(self, key: str, data: bytes, *, deadline_s: float | None = None) -> Creation:
+        """Create an object, at most once and never in part.
+
+        Raises
+        ------
+        Unreachable
+            Where it is not known whether the object was created.
+        """
+        ...
+
+    def get(
+        self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
+    ) -> bytes:
+        """Return an object's bytes, or those from `start` up to and without `end`.
+
+        Raises
+        ------
+        NotFound, Unreachable
+        """
+        ...
+
+    def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
+        """Return the objects whose keys start with `prefix`, sorted by key, the first `limit` of them at most.
+
+        What was created before the call is in it: nothing is cached.
+
+        Raises
+        ------
+        Unreachable
+        """
+        ...
+
+
+def url_of(store: Store, key: str) -> str:
+    """Return the address of one object, for messages."""
+    return f"{store.url}/{key}"
