@@ -1,0 +1,240 @@
+"""What the chart makes of its values, and which values it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from resumable_sweep.contract.report import REPORT_PATH
+from sweep_operator.api.crd import custom_resource_definition
+
+if TYPE_CHECKING:
+    from conftest import Helm
+
+# The programs are built by the testbed, as those of the other integration tests are.
+pytestmark = pytest.mark.integration
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "resumable-sweep"
+NAME = "demo-resumable-sweep"
+
+
+def test_lint_finds_nothing(helm: Helm, values: dict[str, Any]) -> None:
+    done = helm.run("lint", "--strict", str(CHART), values=values)
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+# What the operator may do: nothing is in the chart that is not here, so that every right is a decision.
+NAMESPACED = {
+    ("resumable.dev", "resumablesweeps"): {"get", "list", "watch"},
+    ("resumable.dev", "resumablesweeps/status"): {"get", "update", "patch"},
+    ("", "pods"): {"get", "list", "watch", "create", "delete"},
+    ("", "configmaps"): {"get", "create"},
+    ("", "events"): {"create", "patch"},
+}
+CLUSTER_WIDE = {
+    ("", "nodes"): {"get", "list", "watch"},
+    ("authentication.k8s.io", "tokenreviews"): {"create"},
+}
+
+
+def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+    assert all(rule.keys() == {"apiGroups", "resources", "verbs"} for rule in role["rules"])
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_operator_has_these_rights_and_no_others(helm: Helm) -> None:
+    assert rights(helm.object({}, "ClusterRole", NAME)) == NAMESPACED | CLUSTER_WIDE
+
+
+def test_rights_end_at_the_watched_namespaces(helm: Helm) -> None:
+    objects = helm.objects({"operator": {"watchNamespaces": ["team-a", "team-b"]}})
+    roles = {each["metadata"]["namespace"]: each for each in objects if each["kind"] == "Role"}
+    bindings = {each["metadata"]["namespace"]: each for each in objects if each["kind"] == "RoleBinding"}
+    assert roles.keys() == bindings.keys() == {"team-a", "team-b"}
+    for namespace, role in roles.items():
+        assert rights(role) == NAMESPACED
+        assert bindings[namespace]["roleRef"]["name"] == role["metadata"]["name"]
+        assert bindings[namespace]["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "sweeps"}]
+    cluster_role = next(each for each in objects if each["kind"] == "ClusterRole" and each["metadata"]["name"] == NAME)
+    assert rights(cluster_role) == CLUSTER_WIDE
+
+
+def test_no_right_is_a_wildcard(helm: Helm, values: dict[str, Any]) -> None:
+    for role in helm.objects(values):
+        if role["kind"] in ("Role", "ClusterRole"):
+            for rule in role["rules"]:
+                assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+
+
+def test_users_who_view_do_not_edit(helm: Helm) -> None:
+    view = helm.object({}, "ClusterRole", f"{NAME}-view")
+    assert rights(view) == {("resumable.dev", "resumablesweeps"): {"get", "list", "watch"}}
+    edit = helm.object({}, "ClusterRole", f"{NAME}-edit")
+    assert rights(edit) == {
+        ("resumable.dev", "resumablesweeps"): {"create", "update", "patch", "delete", "deletecollection"}
+    }
+    assert "rbac.authorization.k8s.io/aggregate-to-view" not in edit["metadata"]["labels"]
+
+
+def test_rights_from_elsewhere(helm: Helm) -> None:
+    objects = helm.objects({"rbac": {"create": False, "aggregate": False}, "serviceAccount": {"create": False}})
+    kinds = {each["kind"] for each in objects}
+    assert not {"ServiceAccount", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"} & kinds
+    deployment = next(each for each in objects if each["kind"] == "Deployment")
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("image", "reference"),
+    [
+        ({}, "resumable-sweep-{role}:0.1.0"),
+        ({"tag": "1.2.3"}, "resumable-sweep-{role}:1.2.3"),
+        ({"registry": "r.example:5000", "repository": "a/b"}, "r.example:5000/a/b:0.1.0"),
+        ({"tag": "1.2.3", "digest": f"sha256:{'a' * 64}"}, f"resumable-sweep-{{role}}@sha256:{'a' * 64}"),
+    ],
+)
+def test_images(helm: Helm, image: dict[str, str], reference: str) -> None:
+    container = operator_container(helm, {"operator": {"image": image}, "sidecar": {"image": image}})
+    assert container["image"] == reference.format(role="operator")
+    assert environment(container)["RSWEEP_SIDECAR_IMAGE"] == reference.format(role="sidecar")
+
+
+def operator_container(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
+    (container,) = helm.object(values, "Deployment")["spec"]["template"]["spec"]["containers"]
+    found: dict[str, Any] = container
+    return found
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def test_pods_report_to_the_service(helm: Helm, values: dict[str, Any]) -> None:
+    deployment, service = helm.object(values, "Deployment"), helm.object(values, "Service")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (port,) = service["spec"]["ports"]
+    host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    assert environment(container)["RSWEEP_REPORT_URL"] == f"http://{host}:{port['port']}"
+    assert not environment(container)["RSWEEP_REPORT_URL"].endswith(REPORT_PATH)
+    # The port that the operator is told is the one that Service, probes and NetworkPolicy know by its name.
+    (container_port,) = container["ports"]
+    assert container_port == {
+        "name": port["targetPort"],
+        "containerPort": int(environment(container)["RSWEEP_PORT"]),
+        "protocol": "TCP",
+    }
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "http"}
+
+
+def test_one_set_of_labels_finds_the_pod(helm: Helm, values: dict[str, Any]) -> None:
+    deployment = helm.object(values, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    service = helm.object(values, "Service")
+    assert service["spec"]["selector"].items() <= labels.items()
+    if values.get("networkPolicy"):
+        policy = helm.object(values, "NetworkPolicy")["spec"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+        assert policy["ingress"][0]["ports"] == [{"port": "http", "protocol": "TCP"}]
+    if values.get("serviceMonitor"):
+        monitor = helm.object(values, "ServiceMonitor")
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        assert monitor["spec"]["endpoints"] == [{"port": "http", "path": "/metrics", "interval": "30s"}]
+        assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_what_is_optional_is_off(helm: Helm) -> None:
+    assert not {"NetworkPolicy", "ServiceMonitor"} & {each["kind"] for each in helm.objects({})}
+
+
+def test_settings_reach_the_operator(helm: Helm) -> None:
+    values = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "operator": {
+            "logLevel": "debug",
+            "watchNamespaces": ["team-a", "team-b"],
+            "extraEnv": [{"name": "TZ", "value": "UTC"}],
+            "image": {"pullPolicy": "Never"},
+            "resources": {"requests": {"cpu": "1"}},
+            "podAnnotations": {"note": "hello"},
+            "nodeSelector": {"pool": "system"},
+            "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": None},
+            "priorityClassName": "high",
+        },
+        "sidecar": {"image": {"pullPolicy": "Always"}, "resources": {"requests": None, "limits": {"cpu": "2"}}},
+    }
+    pod = helm.object(values, "Deployment")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert environment(container) == {
+        "RSWEEP_PORT": "8080",
+        "RSWEEP_REPORT_URL": f"http://{NAME}.sweeps.svc:8080",
+        "RSWEEP_LOG_LEVEL": "debug",
+        "RSWEEP_WATCH_NAMESPACES": "team-a,team-b",
+        "RSWEEP_SIDECAR_IMAGE": "resumable-sweep-sidecar:0.1.0",
+        "RSWEEP_IMAGE_PULL_POLICY": "Always",
+        "RSWEEP_SIDECAR_RESOURCES": '{"limits":{"cpu":"2","memory":"256Mi"}}',
+        "TZ": "UTC",
+    }
+    assert container["imagePullPolicy"] == "Never"
+    assert container["resources"]["requests"] == {"cpu": "1", "memory": "128Mi"}
+    assert pod["metadata"]["annotations"] == {"note": "hello"}
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["spec"]["nodeSelector"] == {"pool": "system"}
+    assert pod["spec"]["tolerations"] == [{"operator": "Exists"}]
+    assert pod["spec"]["priorityClassName"] == "high"
+    assert "affinity" not in pod["spec"]
+
+
+def test_the_definition_is_that_of_the_models(helm: Helm) -> None:
+    definition = helm.object({}, "CustomResourceDefinition")
+    assert definition["spec"] == custom_resource_definition()["spec"]
+    assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_the_definition_goes_when_told_so(helm: Helm) -> None:
+    definition = helm.object({"crds": {"keep": False}}, "CustomResourceDefinition")
+    assert "annotations" not in definition["metadata"]
+
+
+def test_the_definition_stays_out_when_told_so(helm: Helm) -> None:
+    kinds = {each["kind"] for each in helm.objects({"crds": {"enabled": False}})}
+    assert "CustomResourceDefinition" not in kinds
+
+
+def test_a_numeric_release_stays_text(helm: Helm) -> None:
+    done = helm.run("template", "123", str(CHART), "--kube-version", "1.35.4", "--show-only", "templates/service.yaml")
+    assert 'app.kubernetes.io/instance: "123"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"operatr": {}}, ["additional properties 'operatr' not allowed"]),
+        ({"operator": {"replicas": 2}}, ["at '/operator'", "additional properties 'replicas' not allowed"]),
+        ({"operator": {"image": {"name": "x"}}}, ["at '/operator/image'", "'name' not allowed"]),
+        ({"operator": {"logLevel": "loud"}}, ["at '/operator/logLevel'", "must be one of 'debug', 'info'"]),
+        ({"operator": {"watchNamespaces": "team-a"}}, ["at '/operator/watchNamespaces'", "got string, want array"]),
+        ({"operator": {"watchNamespaces": ["Team_A"]}}, ["at '/operator/watchNamespaces/0'", "does not match pattern"]),
+        ({"operator": {"podAnnotations": {"a": 1}}}, ["at '/operator/podAnnotations/a'", "got number, want string"]),
+        ({"operator": {"image": {"digest": "sha256:abc"}}}, ["at '/operator/image/digest'", "does not match pattern"]),
+        ({"sidecar": {"image": {"pullPolicy": "Sometimes"}}}, ["at '/sidecar/image/pullPolicy'", "must be one of"]),
+        ({"crds": {"keep": "yes"}}, ["at '/crds/keep'", "got string, want boolean"]),
+        ({"service": {"port": 70000}}, ["at '/service/port'", "maximum"]),
+        ({"imagePullSecrets": ["registry"]}, ["at '/imagePullSecrets/0'", "got string, want object"]),
+        ({"networkPolicy": {"from": []}}, ["at '/networkPolicy/from'", "minItems"]),
+    ],
+)
+def test_refuses(helm: Helm, values: dict[str, Any], words: list[str]) -> None:
+    said = helm.refusal(values)
+    for word in words:
+        assert word in said
