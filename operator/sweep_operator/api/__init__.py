@@ -6,7 +6,7 @@ writes.
 
 from __future__ import annotations
 
-from sweep_operator.api.duration import duration_text, seconds_of
+from sweep_operator.api.duration import seconds_of
 from sweep_operator.api.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, VERSION
 from sweep_operator.api.spec import (
     Budgets,
@@ -55,6 +55,5 @@ __all__ = [
     "ResumableSweepStatus",
     "Shards",
     "Toleration",
-    "duration_text",
     "seconds_of",
 ]

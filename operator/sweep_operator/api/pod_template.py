@@ -37,9 +37,10 @@ _SCHEMA: dict[str, Any] = {
                     "type": "array",
                     "minItems": 1,
                     "maxItems": 32,
-                    "description": "The experiment's containers (core/v1 Container).",
+                    "description": "The experiment's containers.",
                     "items": {
                         **_ANY_FIELDS,
+                        "description": "A container (core/v1 Container).",
                         "required": ["name", "image"],
                         "properties": {
                             "name": {"type": "string", "minLength": 1, "maxLength": 63, "description": "Its name."},

@@ -141,8 +141,8 @@ class EnvVar(ApiModel):
             ),
             Rule(
                 check="!self.name.startsWith('SWEEP_')",
-                static="names that start with SWEEP_ belong to the operator: choose another one",
-                message="'name is ' + self.name + ', but names that start with SWEEP_ belong to the operator: "
+                static="name may not start with SWEEP_, such names belong to the operator: choose another one",
+                message="'name is ' + self.name + ' and may not start with SWEEP_, such names belong to the operator: "
                 "choose another one'",
                 field=".name",
             ),
@@ -176,7 +176,7 @@ class Checkpoint(ApiModel):
         ),
     ]
     """Folder of the object store, `gs://BUCKET/FOLDER`, or `file:///FOLDER` for a directory that all nodes share. The
-    sweep writes below it into a folder of its own: namespace, name, run id."""
+    sweep writes below it into a folder of its own: namespace, name, run id. Cannot change."""
     file: Annotated[
         str,
         StringConstraints(min_length=1, max_length=255),
@@ -193,7 +193,8 @@ class Checkpoint(ApiModel):
         ),
     ]
     """The program's checkpoint: path relative to the snapshot directory (`SWEEP_SNAPSHOT_DIR`). A relaunched pod
-    finds it restored, and named by `SWEEP_RESUME_FROM`. All other files in that directory are kept as well."""
+    finds it restored, and named by `SWEEP_RESUME_FROM`. All other files in that directory are kept as well.
+    Cannot change."""
     interval: Annotated[
         str,
         StringConstraints(max_length=32, pattern=duration.PATTERN),

@@ -101,8 +101,8 @@ class ResumableSweepStatus(ApiModel):
     model_config = ConfigDict(validate_assignment=True)
 
     phase: Phase | None = None
-    """Pending: nothing runs yet. Running. Suspended: stopped by `spec.suspend`. Merging: all shards are complete and
-    their results are being put together. Complete: merged. Failed: see the conditions."""
+    """Pending: nothing runs yet. Running: shards are being run. Suspended: stopped by `spec.suspend`. Merging: all
+    shards are complete and their results are being put together. Complete: merged. Failed: see the conditions."""
     observed_generation: Count | None = None
     """The metadata.generation that this status is about."""
     run_id: str | None = None
