@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLUSTERS = 32  # that can be up on one machine at once: 100.64.0.0/16 to 100.95.0.0/16
+CLUSTERS = 32  # at once on one machine: 100.64.0.0/16 to 100.95.0.0/16
 _NODES = 100  # per cluster; each has its own /24 for pods
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """The plan of the cluster with number ``index``; addresses are text, without prefix length unless called network."""
+    """The plan of the cluster with number ``index``; addresses are text."""
 
     index: int
 

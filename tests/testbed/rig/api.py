@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import ssl
 import time
@@ -118,8 +119,6 @@ def wait_until(
 
 def _refusal(method: str, path: str, error: urllib.error.HTTPError) -> str:
     text = error.read().decode(errors="replace")
-    try:
+    with contextlib.suppress(ValueError):
         text = json.loads(text).get("message", text)
-    except ValueError:
-        pass
     return f"{method} {path}: {error.code} {text.strip()}"

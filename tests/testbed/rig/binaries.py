@@ -1,4 +1,4 @@
-"""The Go programs that the testbed runs, built once from pinned modules into a cache keyed by what they are built from."""
+"""The Go programs that the testbed runs: built once from pinned modules into a cache keyed by their contents."""
 
 from __future__ import annotations
 

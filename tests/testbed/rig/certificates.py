@@ -62,7 +62,7 @@ class Authority:
         return certificate, key
 
     def sign_key_pair(self, name: str) -> tuple[Path, Path]:
-        """Make a bare key pair ``NAME.key`` and ``NAME.pub``, as service account tokens are signed with; return both."""
+        """Make a bare key pair ``NAME.key`` and ``NAME.pub``, such as sign service account tokens; return both."""
         key, public = self.directory / f"{name}.key", self.directory / f"{name}.pub"
         if not public.exists():
             run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key])

@@ -25,7 +25,7 @@ def remove_machine(state: State, name: str) -> None:
 
 
 def remove_cluster(state: State) -> list[str]:
-    """Remove everything of the cluster; return what would not go, one sentence each, and so nothing when all is well."""
+    """Remove everything of the cluster; return what would not go, one line each: nothing when all is well."""
     _end_all(state.directory)
     index = state.index()
     if index is not None:

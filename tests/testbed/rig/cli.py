@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rig import packages, reclaim
+from rig import images, packages, reclaim
 from rig.binaries import NAMES, binaries, binary
 from rig.cluster import Testbed
 from rig.errors import RigError
@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     take.set_defaults(run=_reclaim)
 
+    image = commands.add_parser("images", help="build or push the project's images")
+    image.add_argument("action", choices=("build", "push"), help="push builds, too, what is not there")
+    known = ", ".join(each.name for each in images.IMAGES)
+    image.add_argument("names", nargs="*", metavar="NAME", help=f"{known} (default: all)")
+    image.set_defaults(run=_images)
+
     prepare = commands.add_parser("prepare", help="install Debian packages and build the Go programs, where missing")
     prepare.set_defaults(run=_prepare)
 
@@ -113,6 +119,17 @@ def _reclaim(testbed: Testbed, options: argparse.Namespace) -> int:
             print(json.dumps(asdict(done)))
         case words:
             raise RigError(f"cannot reclaim {' '.join(words)!r}: say `reclaim NODE` or `reclaim pod NAME`")
+    return 0
+
+
+def _images(testbed: Testbed, options: argparse.Namespace) -> int:
+    if options.action == "push":
+        references = Testbed.attach(options.state).push_images(*options.names)
+    else:
+        built = images.build(images.named(options.names))
+        references = {name: image.reference for name, image in built.items()}
+    for name, reference in references.items():
+        print(f"{name:12}{reference}")
     return 0
 
 

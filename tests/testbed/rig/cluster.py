@@ -7,7 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rig import cgroups, cleanup, control_plane, launch, network, node, packages, pause, processes, reclaim, services
+from rig import (
+    cgroups,
+    cleanup,
+    control_plane,
+    images,
+    launch,
+    network,
+    node,
+    packages,
+    pause,
+    processes,
+    reclaim,
+    services,
+)
 from rig.addresses import Addresses
 from rig.api import Api, wait_until
 from rig.binaries import binaries
@@ -118,6 +131,11 @@ class Testbed:
     def reclaim_pod(self, name: str, *, namespace: str = "default") -> float:
         """Delete a pod raw; return when, in seconds since the epoch."""
         return reclaim.reclaim_pod(self.state, name, namespace=namespace)
+
+    def push_images(self, *names: str) -> dict[str, str]:
+        """Build and push the project's images of those names (all, for none); return what pods call them, by name."""
+        pushed = images.push(images.named(names), registry_address=self.registry_address, report=self._report)
+        return {name: image.reference for name, image in pushed.items()}
 
     def status(self) -> dict[str, Any]:
         """What there is, ready to be printed as JSON."""

@@ -1,4 +1,4 @@
-"""etcd, API server, controller manager and scheduler: as command lines, and as a context manager for integration tests."""
+"""etcd, API server, controller manager and scheduler: as command lines, and as a context manager for tests."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def write_kubeconfig(path: Path, *, server: str, authority: Authority, user: Map
 
 
 def etcd(layout: ControlPlaneLayout, program: Path) -> Daemon:
-    """The store of the API server; it never syncs to disk, since a cluster for tests need not survive a power failure."""
+    """The store of the API server; it never syncs to disk: a cluster for tests need not survive a power failure."""
     peer = f"http://127.0.0.1:{layout.etcd_peer_port}"
     argv = [
         str(program),
@@ -176,8 +176,8 @@ def controller_manager(layout: ControlPlaneLayout, program: Path) -> Daemon:
         f"--secure-port={layout.controllers_port}",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
-        # 50 s by default: a test that waits for a dead node to be noticed would spend most of its time here. The kubelets
-        # renew their leases every 5 s, so that a busy machine still has three renewals to miss.
+        # 50 s by default: a test that waits for a dead node to be noticed would spend most of its time here. The
+        # kubelets renew their leases every 5 s, so that a busy machine still has three renewals to miss.
         "--node-monitor-grace-period=20s",
         "--profiling=false",
     ]
@@ -201,7 +201,7 @@ def scheduler(layout: ControlPlaneLayout, program: Path) -> Daemon:
 
 
 class ControlPlane:
-    """A real etcd and API server on loopback for integration tests: a context manager that needs neither root nor a network.
+    """A real etcd and API server on loopback: a context manager that needs neither root nor a network.
 
     There are no nodes, so pods stay Pending unless the test writes their status. With ``controllers`` there is a
     controller manager too: namespaces get their service account and can be deleted, and owned objects are collected.
@@ -288,7 +288,7 @@ def _running(daemon: Daemon, directory: Path) -> Iterator[None]:
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **daemon.env},
-            start_new_session=True,  # an interrupt typed at the terminal is for the tests, which then end these in order
+            start_new_session=True,  # an interrupt typed at the terminal is for the tests, which then end these
         )
     try:
         yield

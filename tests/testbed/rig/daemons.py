@@ -21,7 +21,7 @@ class Daemon:
 
 
 def answers(address: str, *, timeout: float = 1.0) -> bool:
-    """Whether somebody listens at ``HOST:PORT`` or a Unix socket's path, or an ``https://`` URL is answered with 200."""
+    """Whether somebody listens at ``HOST:PORT`` or a Unix socket's path, or answers an ``https://`` URL with 200."""
     if address.startswith("https://"):
         return _is_ok(address, timeout)
     family = socket.AF_UNIX if address.startswith("/") else socket.AF_INET

@@ -1,7 +1,7 @@
 """A stand-in for systemd-logind: enough of it for the kubelet's graceful node shutdown.
 
-The kubelet takes a delay inhibitor lock and listens for ``PrepareForShutdown``; the machine stays on until it closes the
-lock. Interface: https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.login1.html
+The kubelet takes a delay inhibitor lock and listens for ``PrepareForShutdown``; the machine stays on until it closes
+the lock. Interface: https://www.freedesktop.org/software/systemd/man/latest/org.freedesktop.login1.html
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LoginManager:
     @classmethod
     async def start(cls) -> LoginManager:
         """Wait for the bus, then serve on it."""
-        while not answers(SOCKET):
+        while not answers(SOCKET):  # noqa: ASYNC110 (another program makes it, and tells nobody)
             await asyncio.sleep(0.02)
         bus = await MessageBus(
             bus_type=BusType.SYSTEM, bus_address=f"unix:path={SOCKET}", negotiate_unix_fd=True

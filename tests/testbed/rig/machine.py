@@ -1,7 +1,7 @@
 """The first process of a machine: it has its own process, mount and network namespace, and starts what runs there.
 
-When it ends, however it ends, the kernel ends every other process in the machine at once and drops its mounts: a machine
-that loses its power. Asked to end by SIGTERM it first lets those who asked for a delay finish, like systemd-logind.
+When it ends, however it ends, the kernel ends every other process in the machine at once and drops its mounts: a
+machine without power. Asked to end by SIGTERM it first lets those finish who asked for a delay, like systemd-logind.
 
 Runs as ``python -m rig.machine MACHINE.json``; see ``rig.launch`` for who starts it.
 """
@@ -84,7 +84,7 @@ class Machine:
     async def _keep(self, daemon: Daemon) -> None:
         while True:
             for address in daemon.after:
-                while not await asyncio.to_thread(answers, address):
+                while not await asyncio.to_thread(answers, address):  # noqa: ASYNC110 (nobody would tell)
                     await asyncio.sleep(0.05)
             status = await self._start(daemon)
             _say(f"{daemon.name} ended with status {status}; starting it again")

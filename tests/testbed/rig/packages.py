@@ -1,4 +1,4 @@
-"""The programs that the testbed needs from the Linux distribution, and how it gets them on Debian and its descendants."""
+"""The programs that the testbed needs from the Linux distribution, and how it gets them on Debian."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The processes of a cluster, found by what is in their environment: no list of them can be out of date.
 
-Every process that the testbed starts, and whatever that starts in turn, carries the state directory and the machine's name.
+Every process that the testbed starts, and whatever that starts in turn, carries the state directory and the name of its
+machine.
 """
 
 from __future__ import annotations
