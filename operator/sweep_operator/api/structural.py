@@ -56,9 +56,16 @@ def structural_schema(model: type[BaseModel]) -> Schema:
     return _translated(schema, definitions=schema.get("$defs", {}), path=model.__name__)
 
 
-def _translated(schema: Schema, *, definitions: dict[str, Schema], path: str) -> Schema:
-    schema = _without_null(_inlined(schema, definitions=definitions, path=path), path=path)
-    schema = _inlined(schema, definitions=definitions, path=path)
+def _translated(
+    schema: Schema, *, definitions: dict[str, Schema], path: str, within: frozenset[str] = frozenset()
+) -> Schema:
+    """Return the translation of `schema`; `within` names the definitions that it is a part of."""
+    schema, within = _inlined(schema, definitions=definitions, path=path, within=within)
+    schema, within = _inlined(_without_null(schema, path=path), definitions=definitions, path=path, within=within)
+
+    def part(entry: Schema, name: str) -> Schema:
+        return _translated(entry, definitions=definitions, path=path + name, within=within)
+
     result: Schema = {}
     for keyword, value in schema.items():
         match keyword:
@@ -74,17 +81,14 @@ def _translated(schema: Schema, *, definitions: dict[str, Schema], path: str) ->
                 result[keyword.removeprefix("exclusive").lower()] = value
                 result[keyword] = True
             case "properties":
-                result[keyword] = {
-                    name: _translated(entry, definitions=definitions, path=f"{path}.{name}")
-                    for name, entry in value.items()
-                }
+                result[keyword] = {name: part(entry, f".{name}") for name, entry in value.items()}
             case "items":
-                result[keyword] = _translated(value, definitions=definitions, path=f"{path}[]")
+                result[keyword] = part(value, "[]")
             case "additionalProperties":
                 if value is True:
                     result[_OPEN] = True
                 elif value is not False:
-                    result[keyword] = _translated(value, definitions=definitions, path=f"{path}.*")
+                    result[keyword] = part(value, ".*")
             case _ if keyword in _KEPT or keyword.startswith("x-kubernetes-"):
                 result[keyword] = value
             case _ if keyword in _DROPPED:
@@ -105,16 +109,17 @@ def _in_order(node: Schema) -> Schema:
     return {keyword: node[keyword] for keyword in (*_FIRST, *middle, *_LAST) if keyword in node}
 
 
-def _inlined(schema: Schema, *, definitions: dict[str, Schema], path: str) -> Schema:
+def _inlined(
+    schema: Schema, *, definitions: dict[str, Schema], path: str, within: frozenset[str]
+) -> tuple[Schema, frozenset[str]]:
     """Return `schema` with its reference replaced by what it points at; what stands beside the reference wins."""
-    seen: set[str] = set()
     while "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        if name in seen or name not in definitions:
-            raise NotStructural(f"{path}: the reference {schema['$ref']!r} leads nowhere")
-        seen.add(name)
+        if name in within:
+            raise NotStructural(f"{path}: {name} is a part of itself, and a structural schema has an end")
+        within |= {name}
         schema = {**definitions[name], **{key: value for key, value in schema.items() if key != "$ref"}}
-    return schema
+    return schema, within
 
 
 def _without_null(schema: Schema, *, path: str) -> Schema:
