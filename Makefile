@@ -1,0 +1,85 @@
+# `make help` lists what there is to make. Python comes from .venv, which `make` builds from the locked requirements.
+
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest
+COVERAGE := build/coverage
+UV_VERSION := 0.13.9
+LOCKED := operator sidecar dev
+LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-integration test-chart test-e2e bench lint format verify generate lock venv clean
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+demo: $(READY) ## Run the main job: a sweep loses nodes and finishes. Options: make demo ARGS="--help"
+	PYTHONPATH=tests/testbed:tests $(BIN)/python -m trial.demo $(ARGS)
+
+test: ## Run all tests, from linters to real kubelets (needs Linux and root)
+	@bash tests/require-root.sh "make test"
+	@rm -rf $(COVERAGE)
+	@$(MAKE) --no-print-directory lint verify
+	@$(MAKE) --no-print-directory test-unit test-integration test-chart test-e2e
+	@$(BIN)/coverage combine --quiet $(COVERAGE)
+	@$(BIN)/coverage report
+
+test-unit: $(READY) ## Run the unit tests: seconds, no cluster
+	@mkdir -p $(COVERAGE)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.unit $(PYTEST) --cov --cov-report= -q tests/unit $(ARGS)
+
+test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
+	@mkdir -p $(COVERAGE)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration $(ARGS)
+
+test-chart: $(READY) ## Run the chart's tests
+	$(PYTEST) -q tests/chart $(ARGS)
+
+test-e2e: $(READY) ## Run the tests on real kubelets (needs Linux and root)
+	@bash tests/require-root.sh "make test-e2e"
+	$(PYTEST) -v tests/e2e $(ARGS)
+
+bench: $(READY) ## Run the benchmarks; results go to build/bench/ (needs Linux and root)
+	@bash tests/require-root.sh "make bench"
+	PYTHONPATH=tests/testbed:tests $(BIN)/python -m bench $(ARGS)
+
+lint: $(READY) ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: $(READY) ## Generate the definition, the API reference, and the chart's schema and README
+	$(BIN)/python -m sweep_operator.api.crd
+	$(BIN)/python charts/generate.py
+
+verify: $(READY) ## Check that what is generated is up to date
+	$(BIN)/python -m sweep_operator.api.crd --check
+	$(BIN)/python charts/generate.py --check
+
+lock: $(READY) ## Lock the requirements anew
+	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==$(UV_VERSION)
+	for name in $(LOCKED); do build/lock/bin/uv pip $(LOCK) --output-file requirements/$$name.txt requirements/$$name.in; done
+	build/lock/bin/uv pip $(LOCK) --output-file examples/digits/requirements.txt examples/digits/requirements.in
+
+venv: $(READY) ## Build the virtual environment
+
+$(READY): requirements/dev.txt pyproject.toml
+	@bash tests/require-python.sh $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked requirements into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean: ## Remove the local cluster, also after a crash, and everything that was built here
+	-@test -x $(BIN)/python && tests/testbed/testbed down
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
