@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -36,8 +36,13 @@ def identity(key: Any) -> str:
 
 def sha256_of_keys(keys: Iterable[Any]) -> str:
     """Return the digest of a set of keys, the same in whatever order they come."""
+    return sha256_of_identities({identity(key) for key in keys})
+
+
+def sha256_of_identities(identities: Collection[str]) -> str:
+    """Return the digest of a set of keys, given by their identities."""
     digest = hashlib.sha256()
-    for name in sorted({identity(key) for key in keys}):
+    for name in sorted(set(identities)):
         digest.update(name.encode())
         digest.update(b"\n")
     return digest.hexdigest()

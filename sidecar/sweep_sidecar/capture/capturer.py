@@ -85,6 +85,7 @@ class Capturer:
     clock_ns: Callable[[], int] = time.time_ns
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _inline_left: int = 0
 
     def adopt(self, generation: Generation, *, read: Callable[[str, FileVersion], bytes]) -> Counted:
         """Start from a generation that an earlier process published or a restore brought here; return its records.
@@ -118,6 +119,9 @@ class Capturer:
         Unreachable
             Where something new could not be brought into the store; the next look does it again.
         """
+        # What an earlier look found and no entry holds yet travels in the next one too.
+        on_their_way = (piece for tracked in self._tracked.values() for piece in tracked.version.segments)
+        self._inline_left = INLINE_BYTES - sum(len(piece.inline or b"") for piece in on_their_way)
         try:
             groups = groups_of(files_in(self.root))
             seen: dict[str, _Tracked] = {}
@@ -136,7 +140,7 @@ class Capturer:
         """Note that entry `seq` now holds what the last look found."""
         for path, tracked in self._tracked.items():
             version = tracked.version.after_publishing(seq)
-            growing = tracked.growing and replace(tracked.growing, version=version)
+            growing = replace(tracked.growing, version=version) if tracked.growing else None
             self._tracked[path] = replace(tracked, version=version, growing=growing)
 
     def _take(self, group: Group, seen: dict[str, _Tracked], waiting: dict[str, _Waiting], *, last: bool) -> None:
@@ -144,11 +148,11 @@ class Capturer:
         before = {path: self._tracked[path] for path in members if path in self._tracked}
         try:
             if group.manifest is not None:
-                fresh = self._pair(group.path, group.manifest, seen)
+                fresh = self._pair(group.path, group.manifest)
             elif group.is_log:
-                fresh = {group.path: self._log(group.path, seen, last=last)}
+                fresh = {group.path: self._log(group.path, last=last)}
             else:
-                fresh = {group.path: self._alone(group.path, seen)}
+                fresh = {group.path: self._alone(group.path)}
         except FileNotFoundError:
             if group.manifest is None:
                 return  # a file that has just been removed
@@ -166,24 +170,24 @@ class Capturer:
             return
         seen.update(fresh)
 
-    def _log(self, path: str, seen: dict[str, _Tracked], *, last: bool) -> _Tracked:
+    def _log(self, path: str, *, last: bool) -> _Tracked:
         before = self._tracked.get(path)
         growing = capture_growing(
             self.root / path,
             before.growing if before else None,
-            store_piece=self._piece_storer(seen, replaced=(path,)),
+            store_piece=self._store_piece,
             thorough=last,
         )
         return _Tracked(version=growing.version, counted=growing.counted, growing=growing)
 
-    def _alone(self, path: str, seen: dict[str, _Tracked]) -> _Tracked:
+    def _alone(self, path: str) -> _Tracked:
         before = self._tracked.get(path)
         if before is not None and before.fingerprint == fingerprint_of((self.root / path).stat()):
             return before
         measured = measure(self.root / path)
-        return self._stored(path, measured, self._piece_storer(seen, replaced=(path,)))
+        return self._stored(path, measured)
 
-    def _pair(self, path: str, manifest: str, seen: dict[str, _Tracked]) -> dict[str, _Tracked] | None:
+    def _pair(self, path: str, manifest: str) -> dict[str, _Tracked] | None:
         """Return a checkpoint and its manifest, None where they do not fit each other."""
         found = (fingerprint_of((self.root / path).stat()), fingerprint_of((self.root / manifest).stat()))
         before = self._tracked.get(path), self._tracked.get(manifest)
@@ -204,15 +208,12 @@ class Capturer:
         measured = measure(self.root / path)
         if (says.sha256, says.size_bytes) != (measured.sha256, measured.size):
             return None
-        store_piece = self._piece_storer(seen, replaced=(path, manifest))
-        fresh = {path: self._stored(path, measured, store_piece)}
-        fresh[manifest] = self._stored(manifest, measured_manifest, store_piece)
-        return fresh
+        return {path: self._stored(path, measured), manifest: self._stored(manifest, measured_manifest)}
 
-    def _stored(self, path: str, measured: Measured, store_piece: Callable[[bytes], Segment]) -> _Tracked:
+    def _stored(self, path: str, measured: Measured) -> _Tracked:
         before = self._tracked.get(path)
         version = stored_version(
-            self.root / path, measured, previous=before and before.version, store_piece=store_piece
+            self.root / path, measured, previous=before.version if before else None, store_piece=self._store_piece
         )
         counted = None
         if path.endswith(MIME_SUFFIX):
@@ -220,24 +221,12 @@ class Capturer:
         still = settled(measured.fingerprint, now_ns=self.clock_ns())
         return _Tracked(version=version, fingerprint=measured.fingerprint if still else None, counted=counted)
 
-    def _piece_storer(self, seen: dict[str, _Tracked], *, replaced: tuple[str, ...]) -> Callable[[bytes], Segment]:
-        """Return what stores a piece: in the next entry while there is room in it, else in a blob."""
-        others = {**self._tracked, **seen}
-        kept = [tracked.version for path, tracked in others.items() if path not in replaced]
-        # A log's own pieces that no entry holds yet travel in the next one too.
-        kept += [
-            self._tracked[path].version for path in replaced if path in self._tracked and path.endswith(LOG_SUFFIX)
-        ]
-        left = INLINE_BYTES - sum(len(piece.inline or b"") for version in kept for piece in version.segments)
-
-        def store_piece(data: bytes) -> Segment:
-            nonlocal left
-            if len(data) > left:
-                return self.store_blob(data)
-            left -= len(data)
-            return inline_segment(data)
-
-        return store_piece
+    def _store_piece(self, data: bytes) -> Segment:
+        """Store a piece: in the next entry while there is room in it, else in a blob."""
+        if len(data) > self._inline_left:
+            return self.store_blob(data)
+        self._inline_left -= len(data)
+        return inline_segment(data)
 
     def _adopted(self, path: str, version: FileVersion) -> _Tracked:
         target = self.root / path

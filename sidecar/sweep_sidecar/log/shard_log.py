@@ -111,7 +111,7 @@ class ShardLog(LogReader):
         """
         while True:
             head = self.head()
-            check_take(head and head.entry, self.writer)
+            check_take(head.entry if head else None, self.writer)
             entry = self._next(head, Kind.TAKE, body)
             data = entry.to_bytes()
             if self.store.create(layout.entry_key(self.folder, entry.seq), data) is Creation.CREATED:
@@ -129,7 +129,7 @@ class ShardLog(LogReader):
         """
         if self._on_its_way is not None:
             raise RuntimeError("an earlier entry is still on its way: settle it first")
-        check_append(self._head and self._head.entry, kind, self.writer)
+        check_append(self._head.entry if self._head else None, kind, self.writer)
         self._on_its_way = self._next(self._head, kind, body)
         written = self.settle()
         assert written is not None

@@ -186,6 +186,6 @@ class GcsStore:
 
 
 def _holds(metadata: dict[str, Any], data: bytes) -> bool:
-    """Return whether an object's metadata is that of `data`; only composed objects, which are nobody's here, lack md5."""
+    """Return whether an object's metadata is that of `data`; only composed objects lack an md5, and here are none."""
     md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
     return int(metadata["size"]) == len(data) and metadata.get("md5Hash") == md5

@@ -1,0 +1,190 @@
+"""A mirror's life: three threads (work, hooks, reports) around one writer, from the first look to the last."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
+from sweep_sidecar.mirror.hooks import Hooks, HookServer
+from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.push import Pusher
+from sweep_sidecar.settings import AttemptSettings
+from sweep_sidecar.store import Unreachable
+
+_LOG = logging.getLogger(__name__)
+ASK_EVERY_S = 0.5
+ASK_FOR_S = 20.0
+"""How long the operator may take to see that the experiment's containers have exited."""
+READY_AFTER_S = 20.0
+"""An experiment may start so long after the mirror even where the store does not answer: it only costs safety."""
+_FLUSH_WAIT_S = 20.0
+_LAST_PUSHES = 3
+_FIRST_PAUSE_S = 1.0
+_MOST_PAUSE_S = 30.0
+
+
+class MirrorLife:
+    """Runs a writer until the experiment's containers have ended and all they left is in the store.
+
+    Parameters
+    ----------
+    writer_for:
+        Makes the writer, given what to call with each new state.
+    pusher_for:
+        Makes the reports' thread, given what to call with each answer; None where there is no operator to tell.
+    """
+
+    def __init__(
+        self,
+        settings: AttemptSettings,
+        *,
+        writer_for: Callable[[Callable[[Report], None]], AttemptWriter],
+        pusher_for: Callable[[Callable[[Answer], None]], Pusher] | None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._monotonic = monotonic
+        self._pusher = pusher_for(self._hear) if pusher_for else None
+        self._writer = writer_for(self._tell)
+        self._stop_hook_fired = threading.Event()
+        self._experiment_ended = threading.Event()
+        self._doubted = threading.Event()
+        self._wake = threading.Event()
+        self._looks = threading.Condition()
+        self._begun_looks = 0
+        self._done_looks = 0
+        self._last_look_held = False
+        self._ready = False
+        self._started_at = monotonic()
+        self._crash: BaseException | None = None
+        hooks = Hooks(is_ready=self._is_ready, stop_path=settings.stop_path, stopping=self._stopping, flush=self._flush)
+        self.server = HookServer(hooks, port=settings.port)
+
+    def run(self, signals: Collection[signal.Signals]) -> Report:
+        """Live until one of `signals` (which the caller has blocked) arrives and the end is written.
+
+        The signals are waited for instead of handled: a handler could run while its own thread holds a lock that the
+        handler needs.
+        """
+        self.server.start()
+        if self._pusher is not None:
+            self._pusher.start()
+        worker = threading.Thread(target=self._work, name="work", daemon=True)
+        worker.start()
+        while worker.is_alive() and signal.sigtimedwait(signals, 1.0) is None:
+            pass
+        _LOG.info("the experiment's containers have ended")
+        self._experiment_ended.set()
+        self._wake.set()
+        worker.join()
+        if self._crash is not None:
+            raise self._crash
+        self._push_last()
+        return self._writer.report
+
+    def _work(self) -> None:
+        try:
+            self._persist(self._writer.begin)
+            self._ready = True
+            due = self._monotonic()
+            while not self._experiment_ended.is_set():
+                self._look_once()
+                due = max(due + self._settings.interval_s, self._monotonic())
+                self._wake.wait(max(0.0, due - self._monotonic()))
+                self._wake.clear()
+            self._persist(lambda: self._writer.finish(self._ask))
+        except BaseException as error:
+            self._crash = error
+        finally:
+            with self._looks:
+                self._last_look_held = self._crash is None
+                self._done_looks = self._begun_looks + 1
+                self._looks.notify_all()
+
+    def _look_once(self) -> None:
+        with self._looks:
+            self._begun_looks += 1
+        held = True
+        try:
+            if self._doubted.is_set():
+                self._doubted.clear()
+                self._writer.check_standing()
+            self._writer.look()
+        except Unreachable as error:
+            _LOG.warning("the store does not answer: %s", error)
+            self._writer.cannot_write(error)
+            held = False
+        with self._looks:
+            self._done_looks = self._begun_looks
+            self._last_look_held = held
+            self._looks.notify_all()
+
+    def _persist(self, step: Callable[[], None]) -> None:
+        """Do `step` until the store answers: the kubelet ends what takes too long."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                step()
+                return
+            except Unreachable as error:
+                _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
+                self._writer.cannot_write(error)
+                if self._experiment_ended.is_set():
+                    # Every second of the grace period counts now.
+                    pause_s = _FIRST_PAUSE_S
+                    time.sleep(pause_s)
+                else:
+                    self._experiment_ended.wait(pause_s)
+                    pause_s = min(_MOST_PAUSE_S, pause_s * 2)
+
+    def _is_ready(self) -> bool:
+        return self._ready or self._monotonic() - self._started_at > READY_AFTER_S
+
+    def _stopping(self) -> None:
+        """The experiment is being stopped from outside: from now on its exit code proves nothing."""
+        self._stop_hook_fired.set()
+        self._wake.set()
+
+    def _flush(self) -> bool:
+        """Have a look that begins after now, and return whether it came to its end."""
+        with self._looks:
+            wanted = self._begun_looks + 1
+            self._wake.set()
+            done = self._looks.wait_for(lambda: self._done_looks >= wanted, timeout=_FLUSH_WAIT_S)
+            return done and self._last_look_held
+
+    def _ask(self) -> Experiment:
+        """Ask the operator how the experiment's containers ended, until it has seen it."""
+        if not self._settings.stop_path or self._pusher is None or self._stop_hook_fired.is_set():
+            return Experiment.UNKNOWN
+        until = self._monotonic() + ASK_FOR_S
+        while True:
+            answer = self._pusher.push(replace(self._writer.report, stage=Stage.SEALED))
+            if answer is not None and answer.experiment in (Experiment.SUCCEEDED, Experiment.FAILED):
+                # The hook may have fired while the answer was on its way: then the exit was not their own accord.
+                return Experiment.UNKNOWN if self._stop_hook_fired.is_set() else answer.experiment
+            if self._monotonic() >= until or self._stop_hook_fired.wait(ASK_EVERY_S):
+                return Experiment.UNKNOWN
+
+    def _tell(self, report: Report) -> None:
+        if self._pusher is not None:
+            self._pusher.note(report)
+
+    def _hear(self, answer: Answer) -> None:
+        if answer.superseded and not self._writer.has_ended:
+            # A hint only: what counts is the store.
+            self._doubted.set()
+            self._wake.set()
+
+    def _push_last(self) -> None:
+        if self._pusher is None:
+            return
+        for _ in range(_LAST_PUSHES):
+            if self._pusher.push(self._writer.report) is not None:
+                break
+        self._pusher.stop()

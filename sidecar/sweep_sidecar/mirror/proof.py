@@ -1,0 +1,32 @@
+"""When a shard is complete: never because somebody exited 0 alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resumable_sweep.contract.canonical import sha256_of_identities
+from sweep_sidecar.progress import Counted
+
+
+def proof_of(counted: Counted, items: frozenset[str] | None) -> dict[str, Any] | None:
+    """Return the proof that durable records give by themselves, None where they give none.
+
+    Parameters
+    ----------
+    counted:
+        What the newest generation records.
+    items:
+        The shard's items by their identity, None where nobody knows them.
+    """
+    digest = sha256_of_identities(counted.keys)
+    says_all = counted.total == len(counted.keys) and counted.keys_sha256 == digest
+    if says_all:
+        return {"proof": "log", "items": len(counted.keys), "keys_sha256": digest}
+    if items is not None and items <= counted.keys:
+        return {"proof": "items", "items": len(items), "keys_sha256": digest}
+    return None
+
+
+def proof_by_exit(counted: Counted) -> dict[str, Any]:
+    """Return the proof that every experiment container exited 0 of its own accord."""
+    return {"proof": "exit", "items": len(counted.keys), "keys_sha256": sha256_of_identities(counted.keys)}

@@ -1,0 +1,296 @@
+"""The mirror's own work, one step at a time and in one thread: look, publish, and in the end seal or complete."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from resumable_sweep.contract.items import parsed_items
+from resumable_sweep.contract.log_format import LogInvalid
+from resumable_sweep.contract.report import Experiment, Report, Stage
+from sweep_sidecar.capture.capturer import Capturer, Look, Problem
+from sweep_sidecar.content import ContentReader, store_blob
+from sweep_sidecar.items import identities
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, Stored, Writer
+from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded, check_take
+from sweep_sidecar.log.generation import FileVersion, Generation, Segment
+from sweep_sidecar.log.shard_log import ShardLog
+from sweep_sidecar.mirror.proof import proof_by_exit, proof_of
+from sweep_sidecar.progress import LOG_SUFFIX, Counted
+from sweep_sidecar.restore import generation_in, parsed_restored
+from sweep_sidecar.settings import AttemptSettings
+from sweep_sidecar.store import Store, Unreachable
+
+_LOG = logging.getLogger(__name__)
+_BLOBS_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Published:
+    """The newest generation in the store, and what it records."""
+
+    seq: int | None
+    files: dict[str, FileVersion]
+    counted: Counted
+    items_done: int
+
+
+class AttemptWriter:
+    """Writes an attempt's generations and its end. Every method may raise Unreachable, and may then be called again.
+
+    Parameters
+    ----------
+    tell:
+        Called with the attempt's state whenever it changes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: AttemptSettings,
+        *,
+        nonce: Callable[[], str],
+        clock: Callable[[], float],
+        tell: Callable[[Report], None],
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._nonce = nonce
+        self._tell = tell
+        writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
+        self._log = ShardLog(store, settings.folder, writer=writer, clock=clock)
+        self._capturer = Capturer(settings.snapshot, self._store_blob, named=settings.checkpoint_file)
+        self._blobs: OrderedDict[bytes, Segment] = OrderedDict()
+        self._published = _Published(seq=None, files={}, counted=Counted(), items_done=0)
+        self._on_its_way: tuple[Kind, _Published | None] | None = None
+        self._items: frozenset[str] | None = None
+        self._last_look: Look | None = None
+        self.report = Report(
+            run_id=settings.run.run_id,
+            shard=settings.shard,
+            attempt=settings.attempt,
+            sequence=0,
+            stage=Stage.MIRRORING,
+        )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be written."""
+        return self.report.stage in (Stage.SEALED, Stage.COMPLETE, Stage.STOPPED)
+
+    def begin(self) -> None:
+        """Find the attempt's place in the log, and go on from its newest generation.
+
+        Raises
+        ------
+        Misplaced
+            Where this attempt has not taken the shard: the restore has not run.
+        """
+        marker = self._settings.restored_marker
+        if not marker.exists():
+            raise Misplaced(f"{marker} is missing: run `restore` first")
+        restored = parsed_restored(marker.read_text())
+        if self._settings.run.items_sha256:
+            self._items = identities(parsed_items(self._settings.items_file.read_text()))
+        # What is reported first is what the attempt started from: nothing is said before that is known.
+        self.report = replace(
+            self.report,
+            items_restored=restored.items,
+            items_done=restored.items,
+            items_recorded=restored.items,
+            items_total=restored.items_total,
+            generation=restored.generation,
+        )
+        with _Ending(self):
+            head = self._log.head()
+            if head is None or head.entry.writer.attempt < self._settings.attempt:
+                raise Misplaced(f"attempt {self._settings.attempt} has not taken the shard: run `restore` first")
+            check_take(head.entry, self._log.writer)
+            self._log.follow(head)
+            self._adopt(head)
+            if head.entry.kind is Kind.SEAL:
+                self._end(Stage.SEALED)
+        self._tell(self.report)
+
+    def look(self, *, last: bool = False) -> None:
+        """Look at the snapshot directory, and publish what is new."""
+        if self.has_ended:
+            return
+        with _Ending(self):
+            self._settle()
+            look = self._capturer.look(last=last)
+            self._last_look = look
+            problem = self._refusal(look, last=last) or look.unsettled
+            self._change(
+                items_recorded=max(self._count(look.counted), self.report.items_done),
+                problem=problem.reason if problem else "",
+                message=problem.message if problem else "",
+            )
+            if self._refusal(look, last=False) is None and not self._lacks_named(look):
+                self._publish(look)
+
+    def check_standing(self) -> None:
+        """Ask the store whether a higher attempt has taken the shard."""
+        if self.has_ended:
+            return
+        with _Ending(self):
+            head = self._log.head()
+            if head is not None:
+                check_take(head.entry, self._log.writer)
+
+    def finish(self, ask: Callable[[], Experiment]) -> None:
+        """Look for the last time, and end the attempt: `complete` where there is proof, else `seal`.
+
+        Parameters
+        ----------
+        ask:
+            Returns how the experiment's containers ended, as far as they did so of their own accord and the operator
+            knows it. Asked only where nothing else can prove the shard complete.
+        """
+        self.look(last=True)
+        if self.has_ended:
+            return
+        with _Ending(self):
+            proof = proof_of(self._published.counted, self._items) or self._proof_by_exit(ask)
+            kind = Kind.COMPLETE if proof else Kind.SEAL
+            self._append(kind, {"generation": self._published.seq, **(proof or {})}, None)
+            self._end(Stage.COMPLETE if proof else Stage.SEALED)
+
+    def cannot_write(self, error: Unreachable) -> None:
+        """Note that the store does not answer: what is new is safe on this node alone until it does."""
+        self._change(problem="StoreUnreachable", message=str(error))
+
+    def stop(self, reason: str, message: str) -> None:
+        """Stop for good."""
+        _LOG.error("stopping for good, %s: %s", reason, message)
+        self._change(stage=Stage.STOPPED, problem=reason, message=message)
+
+    def _end(self, stage: Stage) -> None:
+        self._change(stage=stage)
+
+    def _adopt(self, head: Stored) -> None:
+        found = self._log.newest_generation(head)
+        if found is None:
+            return
+        generation = generation_in(self._log, found).after_publishing(found.entry.seq)
+        reader = ContentReader(self._log)
+        counted = self._capturer.adopt(generation, read=lambda path, version: reader.content(version, what=path))
+        self._published = _Published(
+            seq=found.entry.seq, files=dict(generation.files), counted=counted, items_done=generation.items_done
+        )
+        self._change(generation=found.entry.seq, items_done=generation.items_done)
+
+    def _refusal(self, look: Look, *, last: bool) -> Problem | None:
+        """Return why a look must not be published; in the `last` look, also why it was not."""
+        if look.refusal is not None:
+            return look.refusal
+        lost = self._published.counted.keys - look.counted.keys
+        if lost:
+            return Problem(
+                "ProgressWentBackwards",
+                f"the snapshot directory records {len(look.counted.keys)} items, the stored checkpoint has "
+                f"{len(lost)} more ({', '.join(sorted(lost)[:3])}): nothing is mirrored until they are back",
+            )
+        if last and look.files and self._lacks_named(look):
+            return Problem(
+                "ResumeFileMissing",
+                f"checkpoint.file names {self._settings.checkpoint_file!r}, which the experiment has not written; it "
+                f"wrote {', '.join(sorted(look.files)[:5])}: name one of those",
+            )
+        return None
+
+    def _lacks_named(self, look: Look) -> bool:
+        """Return whether a relaunch could not go on from this look: it would not find the file it resumes from."""
+        named = self._settings.checkpoint_file
+        return bool(named) and named not in look.files
+
+    def _publish(self, look: Look) -> None:
+        before = self._published.files
+        if look.files.keys() == before.keys() and all(
+            version.same_content(before[path]) for path, version in look.files.items()
+        ):
+            return
+        items_done = self._count(look.counted)
+        generation = Generation(files=look.files, items_done=items_done, progress=look.progress)
+        published = _Published(seq=None, files=look.files, counted=look.counted, items_done=items_done)
+        self._append(Kind.GEN, generation.to_body(), published)
+
+    def _append(self, kind: Kind, body: dict[str, Any], published: _Published | None) -> None:
+        self._on_its_way = (kind, published)
+        self._note_written(self._log.append(kind, body))
+
+    def _settle(self) -> None:
+        """Bring to its end a write whose reply was lost."""
+        written = self._log.settle()
+        if written is not None:
+            self._note_written(written)
+
+    def _note_written(self, written: Stored) -> None:
+        assert self._on_its_way is not None
+        kind, published = self._on_its_way
+        self._on_its_way = None
+        seq = written.entry.seq
+        _LOG.info("wrote entry %d, %s", seq, kind)
+        if published is not None:
+            self._capturer.published(seq)
+            self._published = replace(published, seq=seq)
+            self._change(generation=seq, items_done=published.items_done)
+        elif kind in (Kind.COMPLETE, Kind.SEAL):
+            self._end(Stage.COMPLETE if kind is Kind.COMPLETE else Stage.SEALED)
+
+    def _proof_by_exit(self, ask: Callable[[], Experiment]) -> dict[str, Any] | None:
+        look = self._last_look
+        if look is None or look.refusal or look.unsettled or self._items is not None:
+            return None
+        if self._refusal(look, last=False) or any(path.endswith(LOG_SUFFIX) for path in look.progress):
+            return None  # with a log of the library's, its own word that it is complete is what counts
+        if ask() is not Experiment.SUCCEEDED:
+            return None
+        # Nothing will go on from here, so the file to go on from may be missing.
+        self._publish(look)
+        return proof_by_exit(self._published.counted)
+
+    def _count(self, counted: Counted) -> int:
+        return len(counted.keys if self._items is None else counted.keys & self._items)
+
+    def _change(self, **fields: Any) -> None:
+        changed = replace(self.report, **fields)
+        if changed != self.report:
+            self.report = changed
+            self._tell(changed)
+
+    def _store_blob(self, data: bytes) -> Segment:
+        # A look that the store cut short is done again from its start: what it has sent needs not be sent twice.
+        name = hashlib.sha256(data).digest()
+        known = self._blobs.get(name)
+        if known is None:
+            known = store_blob(self._store, data, nonce=self._nonce)
+            self._blobs[name] = known
+            if len(self._blobs) > _BLOBS_REMEMBERED:
+                self._blobs.popitem(last=False)
+        return known
+
+
+class _Ending:
+    """Turns what ends an attempt into its last stage; what may pass (Unreachable) goes on to the caller."""
+
+    def __init__(self, writer: AttemptWriter) -> None:
+        self._writer = writer
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, Superseded):
+            self._writer.stop("Superseded", str(error))
+        elif isinstance(error, ShardComplete):
+            self._writer._end(Stage.COMPLETE)
+        elif isinstance(error, (CheckpointCorrupt, LogInvalid)):
+            self._writer.stop("CheckpointCorrupt", str(error))
+        else:
+            return False
+        return True

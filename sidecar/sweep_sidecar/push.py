@@ -1,0 +1,169 @@
+"""Progress on its way to the operator: at once when something changes, else as a heartbeat. It holds nothing up."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from resumable_sweep.contract.report import REPORT_PATH, Answer, Report, parsed_answer
+
+HEARTBEAT_S = 10.0
+LEAST_PAUSE_S = 1.0
+MOST_PAUSE_S = 30.0
+_TIMEOUT_S = 5.0
+_LOG = logging.getLogger(__name__)
+
+
+class PushFailed(Exception):
+    """The operator did not take a report; it says nothing about the attempt."""
+
+
+class Operator(Protocol):
+    """Where reports go."""
+
+    def tell(self, report: Report) -> Answer:
+        """Send a report and return the answer.
+
+        Raises
+        ------
+        PushFailed
+        """
+        ...
+
+
+class HttpOperator:
+    """The operator behind its Service, asked with the pod's projected token (read anew each time: it rotates)."""
+
+    def __init__(self, url: str, token_file: Path | None) -> None:
+        self._url = f"{url}{REPORT_PATH}"
+        self._token_file = token_file
+
+    def tell(self, report: Report) -> Answer:
+        headers = {"Content-Type": "application/json"}
+        try:
+            if self._token_file is not None:
+                headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
+            request = urllib.request.Request(self._url, data=report.to_json().encode(), headers=headers, method="POST")
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+                return parsed_answer(json.loads(answer.read()))
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise PushFailed(f"{self._url} answered {error.code}") from error
+        except (OSError, ValueError) as error:
+            raise PushFailed(f"{self._url}: {error}") from error
+
+
+class Sequence:
+    """Numbers that grow with every report of a pod, over restarts of its container too: milliseconds since 1970."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """Return the next number."""
+        with self._lock:
+            self._last = max(self._last + 1, int(self._clock() * 1000))
+            return self._last
+
+
+class Pusher:
+    """Sends the newest report from a thread of its own.
+
+    Parameters
+    ----------
+    heard:
+        Called with every answer, in that thread.
+    jitter:
+        Returns a number from 0 up to 1.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        *,
+        sequence: Sequence,
+        heard: Callable[[Answer], None],
+        jitter: Callable[[], float],
+        heartbeat_s: float = HEARTBEAT_S,
+        least_pause_s: float = LEAST_PAUSE_S,
+    ) -> None:
+        self._operator = operator
+        self._sequence = sequence
+        self._heard = heard
+        self._jitter = jitter
+        self._heartbeat_s = heartbeat_s
+        self._least_pause_s = least_pause_s
+        self._newest: Report | None = None
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+        self._sending = threading.Lock()
+        self._thread = threading.Thread(target=self._send_all, name="push", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a report on its way is sent to its end."""
+        self._ended.set()
+        self._changed.set()
+        self._thread.join()
+
+    def note(self, report: Report) -> None:
+        """Have `report` sent soon, unless it says what the one before said."""
+        if report != self._newest:
+            self._newest = report
+            self._changed.set()
+
+    def push(self, report: Report) -> Answer | None:
+        """Send `report` now and return the answer, None where there is none."""
+        self._newest = report
+        try:
+            return self._send(report)
+        except PushFailed as error:
+            _LOG.warning("report not taken: %s", error)
+            return None
+
+    def _send(self, report: Report) -> Answer:
+        # One at a time, so that the operator sees the sequence numbers in order.
+        with self._sending:
+            return self._operator.tell(replace(report, sequence=self._sequence.next()))
+
+    def _send_all(self) -> None:
+        failures = 0
+        pause_s = self._heartbeat_s
+        while not self._ended.is_set():
+            if failures:
+                self._ended.wait(pause_s)
+            else:
+                self._changed.wait(self._heartbeat_s)
+            self._changed.clear()
+            report = self._newest
+            if report is None or self._ended.is_set():
+                continue
+            try:
+                answer = self._send(report)
+            except PushFailed as error:
+                failures += 1
+                pause_s = paused_s(failures, jitter=self._jitter())
+                _LOG.warning("report not taken, next try in %.1f s: %s", pause_s, error)
+                continue
+            failures = 0
+            self._heard(answer)
+            self._ended.wait(self._least_pause_s)
+
+
+def paused_s(failures: int, *, jitter: float) -> float:
+    """Return how long to wait after so many failures in a row: doubling, half of it left to chance."""
+    longest = min(MOST_PAUSE_S, LEAST_PAUSE_S * 2.0 ** min(failures - 1, 10))
+    return max(LEAST_PAUSE_S, longest * (0.5 + jitter / 2))
