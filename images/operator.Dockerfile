@@ -16,8 +16,9 @@ RUN /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-che
 FROM ${BASE}
 COPY --from=packages /opt/venv /opt/venv
 # The root file system is read-only at run time, hence the byte code made here. Safe path: nothing is imported from the
-# working directory.
+# working directory. The user has a name because kopf asks for one, and whatever number the pod gives it is in no passwd.
 ENV PATH=/opt/venv/bin:$PATH \
+    LOGNAME=sweep-operator \
     PYTHONPATH=/app \
     PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
