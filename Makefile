@@ -59,10 +59,12 @@ format: $(READY) ## Format the code
 
 generate: $(READY) ## Generate the definition, the API reference, and the chart's schema and README
 	$(BIN)/python -m sweep_operator.api.crd
+	$(BIN)/python -m sweep_operator.api.reference
 	$(BIN)/python charts/generate.py
 
 verify: $(READY) ## Check that what is generated is up to date
 	$(BIN)/python -m sweep_operator.api.crd --check
+	$(BIN)/python -m sweep_operator.api.reference --check
 	$(BIN)/python charts/generate.py --check
 
 lock: $(READY) ## Lock the requirements anew
