@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 
+from chart.helm import CHART, NAME, NAMESPACE, Helm
 from rig.api import Api, ApiError, wait_until
 from rig.binaries import binaries
 from rig.control_plane import ControlPlane
 from rig.progress import keep_quiet
 
-if TYPE_CHECKING:
-    from conftest import Helm
-
 pytestmark = pytest.mark.integration
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "resumable-sweep"
-NAME, NAMESPACE = "demo-resumable-sweep", "sweeps"
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/resumablesweeps.resumable.dev"
 SWEEPS = "/apis/resumable.dev/v1alpha1/namespaces/team-a/resumablesweeps"
 SWEEP = {

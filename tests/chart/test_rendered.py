@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from chart.helm import CHART, NAME, Helm
 from resumable_sweep.contract.report import REPORT_PATH
 from sweep_operator.api.crd import custom_resource_definition
-
-if TYPE_CHECKING:
-    from conftest import Helm
+from sweep_operator.runtime import settings
 
 # The programs are built by the testbed, as those of the other integration tests are.
 pytestmark = pytest.mark.integration
-
-CHART = Path(__file__).resolve().parents[2] / "charts" / "resumable-sweep"
-NAME = "demo-resumable-sweep"
 
 
 def test_lint_finds_nothing(helm: Helm, values: dict[str, Any]) -> None:
@@ -193,6 +188,16 @@ def test_settings_reach_the_operator(helm: Helm) -> None:
     assert pod["spec"]["tolerations"] == [{"operator": "Exists"}]
     assert pod["spec"]["priorityClassName"] == "high"
     assert "affinity" not in pod["spec"]
+
+
+def test_the_operator_reads_all_that_it_is_told(helm: Helm, values: dict[str, Any]) -> None:
+    told = environment(operator_container(helm, values))
+    read = {value for name, value in vars(settings).items() if name.isupper() and str(value).startswith("RSWEEP_")}
+    assert {name for name in told if name.startswith("RSWEEP_")} == read
+    understood = settings.settings_from(told)
+    assert understood.pods.sidecar_image == told["RSWEEP_SIDECAR_IMAGE"]
+    assert understood.pods.resources["limits"] == {"cpu": "1", "memory": "256Mi"}
+    assert understood.namespaces == tuple(values.get("operator", {}).get("watchNamespaces", ()))
 
 
 def test_the_definition_is_that_of_the_models(helm: Helm) -> None:
