@@ -45,6 +45,8 @@ class HttpOperator:
     def __init__(self, url: str, token_file: Path | None) -> None:
         self._url = f"{url}{REPORT_PATH}"
         self._token_file = token_file
+        # The operator is in the cluster: a proxy for the store's sake must not come in between.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def tell(self, report: Report) -> Answer:
         headers = {"Content-Type": "application/json"}
@@ -52,7 +54,7 @@ class HttpOperator:
             if self._token_file is not None:
                 headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
             request = urllib.request.Request(self._url, data=report.to_json().encode(), headers=headers, method="POST")
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
                 return parsed_answer(json.loads(answer.read()))
         except urllib.error.HTTPError as error:
             error.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import logging
 import os
 import time
@@ -49,11 +50,13 @@ class GcsStore:
         self._deadline_s = deadline_s
         # Timeouts of one try, so that a connection gone silent is retried inside the deadline.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)
+        emulated = bool(os.environ.get(EMULATOR))
         try:
             self._gcs = gcsfs.GCSFileSystem(
-                token="anon" if os.environ.get(EMULATOR) else "google_default",
+                token="anon" if emulated else "google_default",
                 access="read_write",
-                session_kwargs={"timeout": timeout},
+                # An egress proxy of the cluster's (HTTPS_PROXY) leads to Google; an emulator is near.
+                session_kwargs={"timeout": timeout, "trust_env": not emulated},
                 skip_instance_cache=True,
             )
         except Exception as error:
@@ -79,7 +82,7 @@ class GcsStore:
                 name=self._name(key),
                 ifGenerationMatch="0",
                 headers={"Content-Type": "application/octet-stream"},
-                data=data,
+                data=_Body(data),
                 json_out=True,
             )
         except FileExistsError:
@@ -183,6 +186,13 @@ class GcsStore:
 
     def _key(self, name: str) -> str:
         return name[len(self._folder) + 1 :] if self._folder else name
+
+
+class _Body(io.BytesIO):
+    """A request's body that can be sent again: aiohttp closes what it has sent, gcsfs rewinds it for its next try."""
+
+    def close(self) -> None:
+        """Stay open."""
 
 
 def _holds(metadata: dict[str, Any], data: bytes) -> bool:
