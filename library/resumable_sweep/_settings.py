@@ -48,21 +48,24 @@ def settings_of(
 ) -> Settings:
     """Return the settings that the parameters and, where they are None, the environment ask for.
 
+    Variables that are set to nothing count as absent.
+
     Raises
     ------
     SettingsInvalid, ItemsInvalid
         Where something is missing or contradicts itself.
     """
+    environ = {name: value for name, value in environ.items() if value}
     shard, shards = _shard(environ)
     attempt = environ.get(env.ATTEMPT)
     own, key = _items(items, key=key, shard=shard, shards=shards, environ=environ)
-    source = resume_from if resume_from is not None else environ.get(env.RESUME_FROM) or None
+    source = resume_from if resume_from is not None else environ.get(env.RESUME_FROM)
     return Settings(
         items=tuple(own),
         key=key,
         log_path=_log_path(checkpoint_path, snapshot_dir or environ.get(env.SNAPSHOT_DIR)),
         resume_from=None if source is None else local_path(source),
-        run_id=environ.get(env.RUN_ID) or None,
+        run_id=environ.get(env.RUN_ID),
         attempt=_whole_number(env.ATTEMPT, attempt) if attempt else None,
         shard=shard,
         shards=shards,

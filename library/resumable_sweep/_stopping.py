@@ -10,6 +10,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_trapping: list[StopSignals] = []
+"""Those whose handlers stand, the latest last."""
 
 
 class StopSignals:
@@ -30,6 +32,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
+            _trapping.append(self)
             for number in STOP_SIGNALS:
                 before = signal.getsignal(number)
                 # None: set by other than Python code, which could not be put back.
@@ -42,18 +45,23 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
-        self._before.clear()
+        if self in _trapping:
+            self._put_back()
 
     @property
     def exit_status(self) -> int | None:
         """The exit status that says which signal asked (143 or 130, as a shell would), None where none did."""
         return None if self.signum is None else 128 + self.signum
 
+    def _put_back(self) -> None:
+        _trapping.remove(self)
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
-            # A forked worker inherits the handler; multiprocessing's Pool.terminate waits for ever if it survives.
+            # In a forked child, before it has put the handlers back.
             signal.signal(signum, signal.SIG_DFL)
             os.kill(os.getpid(), signum)
             return
@@ -68,3 +76,17 @@ class StopSignals:
         text = f"resumable_sweep: {name}: finishing the item at hand, then leaving with status {128 + signum}{again}\n"
         with suppress(OSError):  # standard error may be closed; the stop counts all the same
             os.write(2, text.encode())
+
+
+def _put_back_in_child() -> None:
+    """Let a forked worker end by signals as before.
+
+    multiprocessing's `Pool.terminate` waits for ever if one does not. A handler of Python's that tells the child from
+    its parent is not enough: it runs between two byte codes, thus never if the signal comes just before a system call
+    that blocks.
+    """
+    for stop in reversed(tuple(_trapping)):
+        stop._put_back()
+
+
+os.register_at_fork(after_in_child=_put_back_in_child)

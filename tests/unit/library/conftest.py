@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # so that what it leaves behind can be ended with it
         )
         self.lines: list[str] = []
 
@@ -63,7 +66,8 @@ def programs() -> Iterator[list[Program]]:
     started: list[Program] = []
     yield started
     for program in started:
-        program.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(program.process.pid, signal.SIGKILL)
         program.process.wait()
         for pipe in (program.process.stdout, program.process.stderr):
             if pipe is not None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 
 from resumable_sweep import ResumableSweep
+from resumable_sweep._stopping import STOP_SIGNALS
 
 ITEMS = [{"x": x} for x in range(int(sys.argv[2]))]
 
@@ -21,6 +23,10 @@ def result_of(item: dict[str, int]) -> dict[str, object]:
 
 def say(*words: object) -> None:
     print(*words, flush=True)
+
+
+def handlers() -> list[str]:
+    return [getattr(handler, "__name__", str(handler)) for handler in map(signal.getsignal, STOP_SIGNALS)]
 
 
 def wait_for_stop(sweep: ResumableSweep) -> None:
@@ -34,7 +40,7 @@ def main(path: str, what: str) -> None:
         say("replayed", len(sweep.completed))
         if what == "pool":
             with multiprocessing.get_context("fork").Pool(2) as pool:
-                pool.map(abs, [1, -2])
+                say("signals in a worker:", *pool.apply(handlers))
             say("the pool has ended")
         if what == "fork":
             child = os.fork()

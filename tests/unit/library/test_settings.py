@@ -70,6 +70,14 @@ def test_without_a_pod_there_is_one_shard_and_the_path_is_relative_to_here(
     assert found.log_path == tmp_path / "out" / "log.jsonl"
 
 
+def test_a_variable_set_to_nothing_is_as_good_as_none() -> None:
+    names = ("ITEMS", "SNAPSHOT_DIR", "RESUME_FROM", "RUN_ID", "ATTEMPT", "SHARD", "SHARDS")
+    given = {"items": ["a"], "checkpoint_path": "log"}
+    assert settings({f"SWEEP_{name}": "" for name in names}, **given).log_path == settings(**given).log_path
+    with pytest.raises(SettingsInvalid, match="there are no items"):
+        settings({"SWEEP_ITEMS": ""})
+
+
 def test_a_key_is_what_json_makes_of_it() -> None:
     found = settings(items=[(1, "a"), (2, "b")], key=lambda item: (item[1], {3: item[0]}), checkpoint_path="log")
     assert [item.key for item in found.items] == [["a", {"3": 1}], ["b", {"3": 2}]]

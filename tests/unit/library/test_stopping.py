@@ -89,7 +89,19 @@ def test_a_second_sigterm_changes_nothing(start: Start) -> None:
 def test_a_forked_worker_can_still_be_terminated(start: Start) -> None:
     program = start(2, "pool")
     assert program.end() == 0
+    assert "signals in a worker: 0 default_int_handler" in program.lines  # 0 is SIG_DFL
     assert "the pool has ended" in program.lines
+
+
+def test_a_signal_that_beats_a_forked_child_to_its_handlers_ends_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with StopSignals() as stop:
+        monkeypatch.setattr(stop, "_owner", os.getpid() + 1)
+        sent: list[tuple[int, int]] = []
+        monkeypatch.setattr(os, "kill", lambda *given: sent.append(given))
+        signal.raise_signal(signal.SIGTERM)
+        assert sent == [(os.getpid(), signal.SIGTERM)]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert stop.signum is None
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare")
