@@ -185,6 +185,21 @@ def test_uninstall_keeps_definition_and_sweeps(helm: Helm, control_plane: Contro
     uninstall(helm, control_plane)
 
 
+def own_something(api: Api, sweep: dict[str, Any]) -> list[str]:
+    """Create a pod and a ConfigMap that `sweep` owns, as the operator does; return their paths."""
+    wait_until(
+        lambda: exists(api, "/api/v1/namespaces/team-a/serviceaccounts/default"),
+        what="the default service account",
+        seconds=30,
+    )
+    owner = {"apiVersion": sweep["apiVersion"], "kind": sweep["kind"], "controller": True}
+    owner |= {"name": sweep["metadata"]["name"], "uid": sweep["metadata"]["uid"]}
+    metadata = {"name": "owned", "ownerReferences": [owner]}
+    api.create("/api/v1/namespaces/team-a/pods", {"metadata": metadata, "spec": sweep["spec"]["template"]["spec"]})
+    api.create("/api/v1/namespaces/team-a/configmaps", {"metadata": metadata})
+    return ["/api/v1/namespaces/team-a/pods/owned", "/api/v1/namespaces/team-a/configmaps/owned"]
+
+
 def test_uninstall_takes_all_when_told_so(helm: Helm, control_plane: ControlPlane, api: Api) -> None:
     values = {
         "crds": {"keep": False},
@@ -193,10 +208,11 @@ def test_uninstall_takes_all_when_told_so(helm: Helm, control_plane: ControlPlan
     }
     install(helm, control_plane, values=values)
     serve_sweeps(api)
-    api.create(SWEEPS, SWEEP)
+    owned = own_something(api, api.create(SWEEPS, SWEEP))
     assert len(left_over(helm, api, values=values)) == len(helm.objects(values))
     uninstall(helm, control_plane)
     wait_until(lambda: left_over(helm, api, values=values) == [], what="all objects to be gone", seconds=60)
+    wait_until(lambda: not any(exists(api, path) for path in owned), what="what the sweep owned to be gone", seconds=60)
     # Nothing of it keeps a namespace from going.
     wait_until(lambda: not exists(api, SWEEPS), what="sweeps to be unknown", seconds=30)
     api.delete("/api/v1/namespaces/team-b")
