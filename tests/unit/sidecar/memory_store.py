@@ -1,0 +1,54 @@
+"""A store in memory whose calls can be made to fail, before or after they have had their effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sweep_sidecar.store import Creation, Listed, NotFound, Unreachable
+
+
+class MemoryStore:
+    """Several of them may share their `objects`, as several processes share a bucket.
+
+    `fault` is asked before each call with its name and key. It returns None (all is well), "lost" (no effect),
+    "unanswered" (the effect is there, the reply is not), or a function to call in between and then go on.
+    """
+
+    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+        self.objects = {} if objects is None else objects
+        self.fault: Callable[[str, str], str | Callable[[], None] | None] = lambda call, key: None
+        self.calls: list[tuple[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return "memory://run"
+
+    def create(self, key: str, data: bytes, *, deadline_s: float | None = None) -> Creation:
+        fault = self._asked("create", key)
+        outcome = Creation.CREATED if self.objects.setdefault(key, data) == data else Creation.EXISTS
+        if fault == "unanswered":
+            raise Unreachable(f"no reply to the create of {key}")
+        return outcome
+
+    def get(
+        self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
+    ) -> bytes:
+        self._asked("get", key)
+        if key not in self.objects:
+            raise NotFound(key)
+        return self.objects[key][start:end]
+
+    def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
+        self._asked("list", prefix)
+        found = sorted(key for key in self.objects if key.startswith(prefix))
+        return [Listed(key, len(self.objects[key])) for key in found[:limit]]
+
+    def _asked(self, call: str, key: str) -> str | None:
+        self.calls.append((call, key))
+        fault = self.fault(call, key)
+        if callable(fault):
+            fault()
+            return None
+        if fault == "lost":
+            raise Unreachable(f"{call} of {key} did not get through")
+        return fault
