@@ -35,6 +35,9 @@ def counted_lines(data: bytes, before: Counted) -> Counted:
     total, keys_sha256 = before.total, before.keys_sha256
     for entry in entries_of(data):
         try:
+            if entry.get("kind") != COMPLETE:
+                # It counts only as the last entry: whatever follows says that there was more to do after all.
+                total, keys_sha256 = None, ""
             if entry.get("kind") == DONE:
                 keys.add(identity(entry["key"]))
             elif entry.get("kind") == COMPLETE:
