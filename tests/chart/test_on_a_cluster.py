@@ -192,12 +192,23 @@ def own_something(api: Api, sweep: dict[str, Any]) -> list[str]:
         what="the default service account",
         seconds=30,
     )
+    name = sweep["metadata"]["name"]
     owner = {"apiVersion": sweep["apiVersion"], "kind": sweep["kind"], "controller": True}
-    owner |= {"name": sweep["metadata"]["name"], "uid": sweep["metadata"]["uid"]}
-    metadata = {"name": "owned", "ownerReferences": [owner]}
+    owner |= {"name": name, "uid": sweep["metadata"]["uid"]}
+    metadata = {"name": f"owned-by-{name}", "ownerReferences": [owner]}
     api.create("/api/v1/namespaces/team-a/pods", {"metadata": metadata, "spec": sweep["spec"]["template"]["spec"]})
     api.create("/api/v1/namespaces/team-a/configmaps", {"metadata": metadata})
-    return ["/api/v1/namespaces/team-a/pods/owned", "/api/v1/namespaces/team-a/configmaps/owned"]
+    return [f"/api/v1/namespaces/team-a/{kind}/owned-by-{name}" for kind in ("pods", "configmaps")]
+
+
+def wait_for_the_garbage_collector(api: Api) -> None:
+    """Wait until the garbage collector knows of sweeps: it asks for new kinds every 30 s only.
+
+    What is owned by an object of a kind that comes and goes in between stays for ever.
+    """
+    owned = own_something(api, api.create(SWEEPS, {**SWEEP, "metadata": {"name": "first"}}))
+    api.delete(f"{SWEEPS}/first")
+    wait_until(lambda: not any(exists(api, path) for path in owned), what="the garbage collector to know", seconds=90)
 
 
 def test_uninstall_takes_all_when_told_so(helm: Helm, control_plane: ControlPlane, api: Api) -> None:
@@ -208,6 +219,7 @@ def test_uninstall_takes_all_when_told_so(helm: Helm, control_plane: ControlPlan
     }
     install(helm, control_plane, values=values)
     serve_sweeps(api)
+    wait_for_the_garbage_collector(api)
     owned = own_something(api, api.create(SWEEPS, SWEEP))
     assert len(left_over(helm, api, values=values)) == len(helm.objects(values))
     uninstall(helm, control_plane)
