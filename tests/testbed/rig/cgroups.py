@@ -47,11 +47,12 @@ def remove(path: str, *, roots: list[Path] | None = None) -> list[Path]:
         top = root / path
         below = sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True)
         for directory in [*below, top]:
-            with contextlib.suppress(FileNotFoundError):
-                try:
-                    directory.rmdir()
-                except OSError:
-                    left.append(directory)
+            try:
+                directory.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                left.append(directory)
     return left
 
 

@@ -10,18 +10,21 @@ from pathlib import Path
 
 from rig import cgroups, network, processes
 from rig.commands import run
-from rig.state import State, cgroup
+from rig.state import NodeSpec, State, cgroup, network_namespace
 
 _GIVE_UP_SECONDS = 30.0
 
 
-def remove_machine(state: State, name: str) -> None:
-    """Remove all that a node leaves behind: processes, namespace, cgroups and files."""
+def remove_machine(state: State, node: NodeSpec) -> None:
+    """Remove all that a node leaves behind; nothing if its name is another's by now."""
     index = state.addresses.index
-    processes.end_machine(state.directory, name)
-    network.remove_namespace(index, name)
-    _empty_cgroup(cgroup(index, name))
-    shutil.rmtree(state.machines / name, ignore_errors=True)
+    with state.locked():
+        if node not in state.nodes():
+            return
+        processes.end_machine(state.directory, node.name)
+        network.remove_namespace(index, node.name)
+        _empty_cgroup(cgroup(index, node.name))
+        shutil.rmtree(state.machines / node.name, ignore_errors=True)
 
 
 def remove_cluster(state: State) -> list[str]:
@@ -29,10 +32,10 @@ def remove_cluster(state: State) -> list[str]:
     _end_all(state.directory)
     index = state.index()
     if index is not None:
+        network.remove_host_link(index)
         for namespace in network.namespaces(index):
             processes.end([int(pid) for pid in run(["ip", "netns", "pids", namespace]).split()])
-            run(["ip", "netns", "delete", namespace])
-        network.remove_host_link(index)
+            network.remove_namespace(index, namespace.removeprefix(network_namespace(index, "")))
         _empty_cgroup(cgroup(index))
     for mount in _mounts_below(state.directory):
         run(["umount", "--lazy", mount])

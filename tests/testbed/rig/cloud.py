@@ -6,11 +6,12 @@ Runs as a process of its own, so that `testbed reclaim` returns while the reclai
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
 from rig import cleanup, processes
 from rig.api import Api, ApiError
-from rig.state import State
+from rig.state import NodeSpec, State
 
 _LONGEST_SHUTDOWN_SECONDS = 90.0
 
@@ -28,21 +29,22 @@ def main() -> None:
     """Wait for the machine's end, remove its remains, wait for the delay and delete the Node."""
     parser = argparse.ArgumentParser(prog="rig.cloud", description=__doc__)
     parser.add_argument("--state", required=True)
-    parser.add_argument("--node", required=True)
-    parser.add_argument("--uid", required=True)
+    parser.add_argument("--node", required=True, help="a NodeSpec as JSON")
+    parser.add_argument("--uid", required=True, help="of its Node object; empty where it never had one")
     parser.add_argument("--after", type=float, required=True, help="seconds from the machine's end")
     arguments = parser.parse_args()
     state = State.at(arguments.state)
+    node = NodeSpec(**json.loads(arguments.node))
     deadline = time.monotonic() + _LONGEST_SHUTDOWN_SECONDS
-    while processes.first_of(state.directory, arguments.node) is not None and time.monotonic() < deadline:
+    while processes.first_of(state.directory, node.name) is not None and time.monotonic() < deadline:
         time.sleep(0.1)
     ended = time.monotonic()
-    print(f"{arguments.node}: machine is off", flush=True)
-    cleanup.remove_machine(state, arguments.node)
+    print(f"{node.name}: machine is off", flush=True)
+    cleanup.remove_machine(state, node)
     time.sleep(max(0.0, ended + arguments.after - time.monotonic()))
     if arguments.uid:
-        delete_node_object(Api.of(state.kubeconfig), arguments.node, uid=arguments.uid)
-    print(f"{arguments.node}: Node object deleted", flush=True)
+        delete_node_object(Api.of(state.kubeconfig), node.name, uid=arguments.uid)
+        print(f"{node.name}: Node object deleted", flush=True)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ class Testbed:
         known = {spec.name: spec for spec in self.state.nodes()}
         missing = [each for each in wanted if each[0] not in on]
         for name in {name for name, _, _ in missing} & known.keys():
-            cleanup.remove_machine(self.state, name)  # it died, or was only half made
+            cleanup.remove_machine(self.state, known[name])  # it died, or was only half made
         made = [self.state.remember(name, spot=spot, gpus=gpus) for name, spot, gpus in missing]
         if on - {CONTROL_PLANE}:
             for spec in made:
@@ -200,7 +200,7 @@ class Testbed:
             wait_until(lambda url=url: answers(url.partition("//")[2]), what=url, seconds=30)  # type: ignore[misc]
         services.make_bucket(addresses)
         pause.push(programs["pause"], registry=services.registry_url(addresses))
-        expected = {spec.name: spec for spec in self.state.nodes() if spec.name in {name for name, _, _ in wanted}}
+        expected = {name: known[name] for name, _, _ in wanted if name in on} | {spec.name: spec for spec in made}
         wait_until(
             lambda: self._are_ready(expected),
             what=f"nodes {', '.join(expected)} to become Ready",
@@ -255,7 +255,10 @@ def _layout(state: State, addresses: Addresses) -> ControlPlaneLayout:
 
 
 def _is_ready(item: dict[str, Any]) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in item["status"].get("conditions", []))
+    # The taint goes only when the controller manager has seen the condition; until then no pod is scheduled there.
+    is_waiting = any(taint["key"] == "node.kubernetes.io/not-ready" for taint in item["spec"].get("taints", []))
+    conditions = item["status"].get("conditions", [])
+    return not is_waiting and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def _gpus(item: dict[str, Any]) -> int:

@@ -119,9 +119,8 @@ def push(images: Sequence[Image], *, registry_address: str, report: Say = say) -
         if _is_pushed(f"http://{registry_address}/v2/{each.repository}/manifests/{each.tag}"):
             continue
         with timed(f"pushed image {each.image.name}", report=report):
-            # Uncompressed: the way is from one place of this machine to another, and its cores are few.
             target = f"docker://{registry_address}/{each.repository}:{each.tag}"
-            _buildah("push", "--quiet", "--tls-verify=false", "--disable-compression", each.local, target)
+            _buildah("push", "--quiet", "--tls-verify=false", each.local, target)
     return built
 
 

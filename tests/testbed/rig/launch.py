@@ -24,34 +24,34 @@ def switch_on(state: State, spec: MachineSpec, *, index: int, directory: Path) -
             raise RigError(f"machine {spec.name}: {source} is to be mounted, but is not there")
     path = directory / "machine.json"
     spec.write(path)
-    with (logs / "machine.log").open("ab") as output:
-        subprocess.Popen(
-            [
-                *("nsenter", f"--net=/run/netns/{network_namespace(index, spec.name)}"),
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *(sys.executable, "-m", "rig.machine", str(path)),
-            ],
-            cwd="/",
-            env={**_environment(), **marks(state.directory, spec.name)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    _detach(
+        [
+            *("nsenter", f"--net=/run/netns/{network_namespace(index, spec.name)}"),
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *(sys.executable, "-m", "rig.machine", str(path)),
+        ],
+        marked=marks(state.directory, spec.name),
+        log=logs / "machine.log",
+    )
 
 
 def start_apart(state: State, module: str, *arguments: str, log: Path) -> None:
     """Run one of the testbed's modules as a process that outlives this one, and that `down` ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    _detach([sys.executable, "-m", module, *arguments], marked=marks(state.directory, "cloud"), log=log)
+
+
+def _detach(argv: list[str], *, marked: dict[str, str], log: Path) -> None:
     with log.open("ab") as output:
-        subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+        # The program becomes a child of init at once: nobody here would ever wait for it.
+        subprocess.run(
+            ["setsid", "--fork", *argv],
             cwd="/",
-            env={**_environment(), **marks(state.directory, "cloud")},
+            env={**_environment(), **marked},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            check=True,
         )
 
 

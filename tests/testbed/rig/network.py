@@ -5,6 +5,8 @@ All forwarding is switched on inside these namespaces only; the host gets one in
 
 from __future__ import annotations
 
+import contextlib
+
 from rig.addresses import Addresses
 from rig.commands import run
 from rig.errors import RigError
@@ -64,14 +66,19 @@ def unplug(addresses: Addresses, node: NodeSpec) -> None:
 def remove_namespace(index: int, machine: str) -> None:
     """Remove a machine's namespace, and with it its interfaces, routes and firewall rules; harmless if it is gone."""
     name = network_namespace(index, machine)
-    if name in namespaces(index):
-        run(["ip", "netns", "delete", name])
+    if name not in namespaces(index):
+        return
+    # Explicitly, since the kernel takes the interfaces of a deleted namespace away some time later, when a successor's
+    # may have the same names already.
+    with contextlib.suppress(RigError):  # it may have been made only in part
+        run(["ip", "-n", name, "link", "delete", "eth0"])
+    run(["ip", "netns", "delete", name])
 
 
 def namespaces(index: int) -> list[str]:
     """Names of the network namespaces of a cluster that exist."""
-    lines = run(["ip", "netns", "list"]).splitlines()
-    return [line.split()[0] for line in lines if line.startswith(network_namespace(index, ""))]
+    names = [line.split()[0] for line in run(["ip", "netns", "list"]).splitlines()]
+    return [name for name in names if name.startswith(network_namespace(index, ""))]
 
 
 def remove_host_link(index: int) -> None:

@@ -43,7 +43,7 @@ def machine_of(
     kubeconfig = client_kubeconfig(
         layout, name=f"node-{node.name}", common_name=f"system:node:{node.name}", groups=["system:nodes"]
     )
-    proxy = client_kubeconfig(layout, name="kube-proxy", common_name="system:kube-proxy")
+    proxy = client_kubeconfig(layout, name=f"proxy-{node.name}", common_name="system:kube-proxy")
     address = addresses.node(node.number)
     (directory / "kubelet.json").write_text(json.dumps(_kubelet(node, addresses, layout), indent=1))
     (directory / "kube-proxy.json").write_text(json.dumps(_kube_proxy(node, addresses, proxy), indent=1))

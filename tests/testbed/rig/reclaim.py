@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from rig import cleanup, launch, network, processes
@@ -52,14 +53,13 @@ def reclaim_node(
     done = Reclaim(node=name, uid=uid, how=how, at=time.time())
     if how == "kill":
         _cut_power(state, node)
-        _hand_to_cloud(state, done, node_delete_after)
+        _hand_to_cloud(state, node, uid, node_delete_after)
     elif how == "shutdown":
         os.kill(first, signal.SIGTERM)
-        _hand_to_cloud(state, done, node_delete_after)
+        _hand_to_cloud(state, node, uid, node_delete_after)
     elif how == "delete":
         api.delete(f"/api/v1/nodes/{name}")
         _cut_power(state, node)
-        cleanup.remove_machine(state, name)
     else:
         _drain(api, name, report)
     return done
@@ -75,14 +75,14 @@ def reclaim_pod(state: State, name: str, *, namespace: str = "default") -> float
 
 def _cut_power(state: State, node: NodeSpec) -> None:
     network.unplug(state.addresses, node)
-    processes.end_machine(state.directory, node.name)
+    cleanup.remove_machine(state, node)
 
 
-def _hand_to_cloud(state: State, reclaim: Reclaim, after: float) -> None:
+def _hand_to_cloud(state: State, node: NodeSpec, uid: str, after: float) -> None:
     launch.start_apart(
         state,
         "rig.cloud",
-        *("--state", str(state.directory), "--node", reclaim.node, "--uid", reclaim.uid, "--after", str(after)),
+        *("--state", str(state.directory), "--node", json.dumps(asdict(node)), "--uid", uid, "--after", str(after)),
         log=state.control_plane / "logs" / "cloud.log",
     )
 
@@ -102,12 +102,15 @@ def _drain(api: Api, name: str, report: Say) -> None:
 
 def _evictable(api: Api, name: str) -> list[dict[str, Any]]:
     pods = api.get(f"/api/v1/pods?fieldSelector=spec.nodeName={name}")["items"]
-    return [
-        pod
-        for pod in pods
-        if pod["status"].get("phase") not in ("Succeeded", "Failed")
-        and not any(owner["kind"] == "DaemonSet" for owner in pod["metadata"].get("ownerReferences", []))
-    ]
+    return [pod for pod in pods if _keeps_a_drain_waiting(pod)]
+
+
+def _keeps_a_drain_waiting(pod: dict[str, Any]) -> bool:
+    metadata = pod["metadata"]
+    if any(owner["kind"] == "DaemonSet" for owner in metadata.get("ownerReferences", [])):
+        return False
+    # One that has ended but is still being deleted goes within a moment, and was perhaps evicted by this very drain.
+    return "deletionTimestamp" in metadata or pod["status"].get("phase") not in ("Succeeded", "Failed")
 
 
 def _evict(api: Api, pod: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from rig.addresses import CLUSTERS, Addresses
 from rig.errors import RigError
+from rig.limits import raise_limits, restore_limits
 
 _CLAIMS = Path("/run/resumable-sweep-testbed")
 # A node sees its own directories at these places, so that a state directory below them would vanish inside it.
@@ -24,12 +26,13 @@ _HIDDEN_IN_NODES = ("/run", "/var/lib", "/var/log", "/proc", "/sys", "/dev")
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node as asked for; ``number`` decides its addresses."""
+    """A node as asked for; ``number`` decides its addresses, and ``incarnation`` tells it from others of its name."""
 
     name: str
     number: int
     spot: bool
     gpus: int
+    incarnation: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class State:
     def claim(self) -> int:
         """Take a free number for this cluster before anything named after it is made."""
         with _locked(_CLAIMS / "lock"):
+            raise_limits(_CLAIMS / "inotify-before")
             index = self.index()
             if index is not None:
                 return index
@@ -90,9 +94,12 @@ class State:
 
     def release(self) -> None:
         """Give the number back, once nothing that is named after it is left."""
-        index = self.index()
-        if index is not None:
-            (_CLAIMS / str(index)).unlink(missing_ok=True)
+        with _locked(_CLAIMS / "lock"):
+            index = self.index()
+            if index is not None:
+                (_CLAIMS / str(index)).unlink(missing_ok=True)
+            if not _claims():
+                restore_limits(_CLAIMS / "inotify-before")
 
     @property
     def addresses(self) -> Addresses:
@@ -118,7 +125,8 @@ class State:
         """Write a new node down, with a number that none of the others has, before any part of it is made."""
         with self.locked():
             taken = {spec.number for spec in self.nodes()}
-            spec = NodeSpec(name, next(n for n in range(1, 1000) if n not in taken), spot, gpus)
+            number = next(n for n in range(1, 1000) if n not in taken)
+            spec = NodeSpec(name=name, number=number, spot=spot, gpus=gpus, incarnation=secrets.token_hex(4))
             path = self.machines / name / "node.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_suffix(".new").write_text(json.dumps(spec.__dict__))
