@@ -50,7 +50,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     return Helm(program=binaries(["helm"], report=keep_quiet)["helm"], home=tmp_path_factory.mktemp("helm"))
 
 
-@pytest.fixture(params=VALUES.values(), ids=VALUES)
+@pytest.fixture(params=VALUES.values(), ids=list(VALUES))
 def values(request: pytest.FixtureRequest) -> dict[str, Any]:
     chosen: dict[str, Any] = request.param
     return chosen

@@ -31,7 +31,7 @@ def establish_definition(api: Api) -> None:
     api.create(definitions, custom_resource_definition())
 
     def is_established() -> bool:
-        status = api.get(f"{definitions}/{PLURAL}.{GROUP}")["status"]
-        return any(each["type"] == "Established" and each["status"] == "True" for each in status.get("conditions") or ())
+        conditions = api.get(f"{definitions}/{PLURAL}.{GROUP}")["status"].get("conditions") or ()
+        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
     wait_until(is_established, what="the definition to be established", seconds=30)
