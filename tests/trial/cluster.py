@@ -104,12 +104,12 @@ class Cluster:
         body: Json | None = None,
         content_type: str = "",
         seconds: float | None,
-    ) -> urllib3.HTTPResponse:
+    ) -> urllib3.BaseHTTPResponse:
         headers = {"Content-Type": content_type or "application/json"}
         url = self._configuration.host + path + ("?" + urlencode(query) if query else "")
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         try:
-            response: urllib3.HTTPResponse = self._client.rest_client.pool_manager.request(
+            response: urllib3.BaseHTTPResponse = self._client.rest_client.pool_manager.request(
                 method,
                 url,
                 body=None if body is None else json.dumps(body),

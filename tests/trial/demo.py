@@ -96,7 +96,7 @@ def _run(ground: Ground, screen: Screen) -> Verdict:
     reference = Sweep(cluster, namespace=NAMESPACE, name="digits-undisturbed")
     for each in (sweep, reference):
         each.delete()
-        wait_until(lambda each=each: not each.status() and not each.pods(), what="an earlier run to go", seconds=330)
+        wait_until(each.is_gone, what="an earlier run to go", seconds=330)
     screen.say("kubectl apply -f examples/digits/sweep.yaml")
     started = time.monotonic()
     sweep.apply(digits_manifest(ground, name=sweep.name, namespace=NAMESPACE))

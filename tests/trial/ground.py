@@ -190,7 +190,11 @@ def install_operator(ground: Ground, *, namespace: str = "resumable-sweep", rele
             for each in found
         )
 
-    wait_until(is_ready, what="the operator to be ready", seconds=120)
+    def clue() -> str:
+        pods = cluster.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
+        return "; ".join(f"{pod['metadata']['name']}: {pod['status'].get('containerStatuses')}" for pod in pods)
+
+    wait_until(is_ready, what="the operator to be ready", seconds=120, clue=clue)
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:

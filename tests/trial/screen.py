@@ -86,7 +86,8 @@ class Screen:
             table.add_row(each.how, each.node, str(each.shard), each.signal, *seconds)
         self._console.print(table)
         self.say(
-            f"items: {verdict.items_recorded} of {verdict.items_total} recorded, {verdict.items_duplicated} duplicated, "
+            f"items: {verdict.items_recorded} of {verdict.items_total} recorded, "
+            f"{verdict.items_duplicated} duplicated, "
             f"{verdict.items_rerun} run again, {verdict.items_lost} lost"
         )
         equal = "[bold green]equal[/bold green]" if verdict.results_equal else "[bold red]NOT EQUAL[/bold red]"

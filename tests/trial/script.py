@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,8 +44,8 @@ class Measured:
 
 
 def strike(sweep: Sweep, ground: Ground, observer: Observer, *, how: str, spare: Sequence[str] = ()) -> Strike:
-    """Take a working pod of the sweep away, in one of `HOWS`; nodes in `spare` are left alone."""
-    pod = wait_until(lambda: _victim(sweep, spare), what="a working pod to strike", seconds=120)
+    """Take the working pod away that has most of its work before it, in one of `HOWS`; nodes in `spare` are left alone."""
+    pod = wait_until(lambda: _victim(sweep, observer, spare), what="a working pod to strike", seconds=120)
     node = pod["spec"]["nodeName"]
     attempt = int(pod["metadata"]["labels"]["resumable.dev/attempt"])
     hit = [seen for seen in observer.attempts() if seen.attempt == attempt]
@@ -59,9 +60,18 @@ def strike(sweep: Sweep, ground: Ground, observer: Observer, *, how: str, spare:
     return Strike(how=done, at=at, node=node, attempts=tuple(hit))
 
 
-def _victim(sweep: Sweep, spare: Sequence[str]) -> dict[str, Any] | None:
+def _victim(sweep: Sweep, observer: Observer, spare: Sequence[str]) -> dict[str, Any] | None:
+    done: Counter[int] = Counter()
+    for seen in observer.attempts():
+        done[seen.shard] += len(seen.ran)
     working = [pod for pod in sweep.working_pods() if pod["spec"]["nodeName"] not in spare]
-    return working[0] if working else None
+    # A shard that has not begun has nothing to lose yet, one that is nearly done may finish within its grace.
+    begun = [pod for pod in working if done[_shard(pod)]]
+    return min(begun, key=lambda pod: done[_shard(pod)], default=None)
+
+
+def _shard(pod: dict[str, Any]) -> int:
+    return int(pod["metadata"]["labels"]["resumable.dev/shard"])
 
 
 def after_items(sweep: Sweep, done: int) -> Callable[[], bool]:

@@ -87,6 +87,10 @@ class Sweep:
         chosen = [event for event in events if not reason or event["reason"] == reason]
         return sorted(chosen, key=lambda event: (event["lastTimestamp"] or "", event["metadata"]["creationTimestamp"]))
 
+    def is_gone(self) -> bool:
+        """Return whether neither the sweep nor a pod of it is left."""
+        return self.cluster.find(self.path) is None and not self.pods()
+
     def delete(self) -> None:
         """Delete the sweep."""
         self.cluster.delete(self.path)

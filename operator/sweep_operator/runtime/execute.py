@@ -13,15 +13,16 @@ from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.observed import Creation
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
-from sweep_operator.model.snapshot import Reclaim, Snapshot, Sweep
+from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
-from sweep_operator.pods.attempt_pod import pod_for
+from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
 from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for, items_config_map
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.metrics import Metrics
-from sweep_operator.runtime.refusals import refusal_of
+from sweep_operator.runtime.refusals import Refusal, refusal_of
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.translation import lasting_part, status_manifest
 
@@ -75,7 +76,9 @@ class Executor:
         for order in orders:
             # From here on the attempt is this process' own: nobody else will ever make its pod.
             known = snapshot.creations.get(order.attempt)
-            self._attempts.note(sweep.uid, order.attempt, known or Creation())
+            self._attempts.note(
+                sweep.uid, order.attempt, known or Creation(resumes=order.resumes, replaces=order.replaces)
+            )
         for event in plan.events:
             self._events.post(snapshot.sweep, event)
         self._count(snapshot, plan)
@@ -119,8 +122,13 @@ class Executor:
             self._sweeps.gone(dict(sweep.manifest))
 
     async def _create_attempt(self, sweep: Sweep, order: CreateAttempt) -> None:
-        pod = pod_for(sweep, order, settings=self._settings, stop_path=f"/stopping/{self._token()}")
-        creation = await self._create(sweep, pod)
+        try:
+            pod = pod_for(sweep, order, settings=self._settings, stop_path=f"/stopping/{self._token()}")
+        except TemplateInvalid as error:
+            creation = self._refused(sweep, refusal_of(ApiError(422, str(error))))
+        else:
+            creation = await self._create(sweep, pod)
+        creation = replace(creation, resumes=order.resumes, replaces=order.replaces)
         self._attempts.note(sweep.uid, order.attempt, creation)
         if creation.created_at is None:
             return
@@ -151,16 +159,27 @@ class Executor:
                 if error.status != 409:
                     raise
                 # The reply to an earlier try was lost, or the cache lags: names are made from the sweep's UID.
-                there = await self._client.get(f"{path}/{name}")
-                if (there["metadata"].get("labels") or {}).get(names.SWEEP_UID) != sweep.uid:
+                if not await self._is_ours(f"{path}/{name}", sweep):
                     raise
+                return Creation(created_at=self._clock(), seen=True)
             return Creation(created_at=self._clock())
         except ApiError as error:
-            refusal = refusal_of(error)
-            logger.warning("%s/%s not created: %s: %s", sweep.namespace, name, refusal.reason, refusal.message)
-            return Creation(
-                retry_at=self._clock() + refusal.retry_seconds, problem=refusal.reason, message=refusal.message
-            )
+            refused = self._refused(sweep, refusal_of(error))
+            return replace(refused, uncertain=error.status == 0 or error.status >= 500)
+
+    async def _is_ours(self, path: str, sweep: Sweep) -> bool:
+        try:
+            there = await self._client.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            # Deleted since: it was there, and must not be made a second time.
+            return True
+        return (there["metadata"].get("labels") or {}).get(names.SWEEP_UID) == sweep.uid
+
+    def _refused(self, sweep: Sweep, refusal: Refusal) -> Creation:
+        logger.warning("%s/%s: not created: %s: %s", sweep.namespace, sweep.name, refusal.reason, refusal.message)
+        return Creation(retry_at=self._clock() + refusal.retry_seconds, problem=refusal.reason, message=refusal.message)
 
     async def _delete(self, deletion: DeletePod) -> None:
         pod = deletion.pod

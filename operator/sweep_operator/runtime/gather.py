@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
+from sweep_operator.decide.missing import is_on_its_way, missing
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.kube.informer import Informer
-from sweep_operator.kube.projection import pod_view
+from sweep_operator.kube.projection import node_view, pod_view
 from sweep_operator.model.observed import Creation, NodeView, PodView, Presence, Role
-from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.shard_record import ShardRecord
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
 from sweep_operator.runtime.attempts import Attempts
@@ -19,10 +21,7 @@ from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.translation import sweep_of
 from sweep_operator.runtime.work_queue import Key
 
-CACHE_LAG_SECONDS = 5.0
-"""For so long a pod that was just created may be missing from the cache without being asked after."""
-
-_CURRENT = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
+_REQUESTS_IN_FLIGHT = 50
 
 
 class Gatherer:
@@ -65,11 +64,11 @@ class Gatherer:
         self._attempts.keep_only(sweep.uid, current)
         self._reports.keep_only(sweep.uid, current)
         pods = list(self._pods.pods_of(key, sweep.uid))
+        absent = await self._ask_after_missing(sweep, pods)
+        # Only now: a pod that has been seen, and that the API server then denies, is gone.
         self._attempts.saw(sweep.uid, {pod.attempt for pod in pods if pod.role is Role.ATTEMPT})
         creations = self._attempts.of(sweep.uid)
-        absent = await self._ask_after_missing(sweep, pods, creations)
-        named = {pod.node for pod in pods} | {record.node_name for record in sweep.status.records}
-        nodes = {name: node for name in named if (node := self._nodes.get("", name)) is not None}
+        nodes = await self._nodes_of(sweep, pods)
         return Snapshot(
             sweep=sweep,
             presence=Presence(pods=tuple(pods), nodes=nodes, nodes_visible=not self._nodes.forbidden),
@@ -79,27 +78,20 @@ class Gatherer:
             housekeeping=self._housekeeping(sweep, pods),
         )
 
-    async def _ask_after_missing(self, sweep: Sweep, pods: list[PodView], creations: dict[int, Creation]) -> set[int]:
+    async def _ask_after_missing(self, sweep: Sweep, pods: list[PodView]) -> set[int]:
         """Ask the API server for pods that should be there but are not cached, and return the attempts without one."""
-        absent = set()
         cached = {pod.attempt for pod in pods if pod.role is Role.ATTEMPT}
-        for record in sweep.status.records:
-            if record.state not in _CURRENT or record.attempt in cached:
-                continue
-            creation = creations.get(record.attempt)
-            if creation is not None and self._is_on_its_way(creation):
-                continue
-            pod = await self._ask_for(sweep, record)
-            if pod is None:
-                absent.add(record.attempt)
-            else:
-                pods.append(pod)
-        return absent
+        self._attempts.saw(sweep.uid, cached)
+        records = missing(sweep.status.records, pods=pods, creations=self._attempts.of(sweep.uid), now=self._clock())
+        in_flight = asyncio.Semaphore(_REQUESTS_IN_FLIGHT)
 
-    def _is_on_its_way(self, creation: Creation) -> bool:
-        if creation.seen:
-            return False
-        return creation.created_at is None or self._clock() < creation.created_at + CACHE_LAG_SECONDS
+        async def ask_for(record: ShardRecord) -> PodView | None:
+            async with in_flight:
+                return await self._ask_for(sweep, record)
+
+        found = await asyncio.gather(*(ask_for(record) for record in records))
+        pods += [pod for pod in found if pod is not None]
+        return {record.attempt for record, pod in zip(records, found, strict=True) if pod is None}
 
     async def _ask_for(self, sweep: Sweep, record: ShardRecord) -> PodView | None:
         name = names.attempt_pod_name(sweep=sweep.name, sweep_uid=sweep.uid, shard=record.shard, attempt=record.attempt)
@@ -110,10 +102,35 @@ class Gatherer:
                 return None
             raise
 
+    async def _nodes_of(self, sweep: Sweep, pods: list[PodView]) -> dict[str, NodeView]:
+        """Return the nodes that matter to a sweep.
+
+        A node that the cache does not show may be too new for it. Whether it is gone decides about a running attempt,
+        so the API server itself is asked.
+        """
+        named = {pod.node for pod in pods} | {record.node_name for record in sweep.status.records}
+        nodes = {name: node for name in named if (node := self._nodes.get("", name)) is not None}
+        if not self._nodes.forbidden:
+            current = {record.attempt for record in sweep.status.records}
+            awaited = {pod.node for pod in pods if pod.role is not Role.ATTEMPT or pod.attempt in current}
+            for name in sorted(awaited - nodes.keys() - {""}):
+                node = await self._ask_for_node(name)
+                if node is not None:
+                    nodes[name] = node
+        return nodes
+
+    async def _ask_for_node(self, name: str) -> NodeView | None:
+        try:
+            return node_view(await self._client.get(paths.node(name)))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def _housekeeping(self, sweep: Sweep, pods: list[PodView]) -> dict[str, Creation]:
         """Return the housekeeping pods under way; one that is gone may be made again, its name keeps it single."""
         there = {pod.role for pod in pods}
         for role, creation in self._attempts.housekeeping_of(sweep.uid).items():
-            if role not in there and not self._is_on_its_way(creation):
+            if role not in there and not is_on_its_way(creation, now=self._clock()):
                 self._attempts.forget_housekeeping(sweep.uid, role)
         return self._attempts.housekeeping_of(sweep.uid)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweep_operator.kube.client import ApiError
+from sweep_operator.model.observed import QUOTA_EXCEEDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +25,11 @@ def refusal_of(error: ApiError) -> Refusal:
     if error.status == 403 and "NamespaceTerminating" in error.causes:
         return Refusal(reason="NamespaceTerminating", message=error.message, retry_seconds=60)
     if error.status == 403 and "exceeded quota" in error.message:
-        return Refusal(reason="QuotaExceeded", message=error.message, retry_seconds=5)
+        return Refusal(reason=QUOTA_EXCEEDED, message=error.message, retry_seconds=5)
     if error.status in (400, 422) or (error.status == 403 and "violates PodSecurity" in error.message):
         return Refusal(reason="TemplateInvalid", message=f"mend spec.template: {error.message}", retry_seconds=15)
+    if error.status == 409:
+        return Refusal(reason="NameTaken", message=f"delete what has this name: {error.message}", retry_seconds=15)
     if error.status == 403:
         return Refusal(reason="PodForbidden", message=error.message, retry_seconds=15)
     return Refusal(reason="ApiUnavailable", message=error.message, retry_seconds=max(1.0, error.retry_after))

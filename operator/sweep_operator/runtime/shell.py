@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import random
+import uuid
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -68,6 +69,8 @@ async def watch_sweeps(sweeps: SweepStore, *, namespaces: Collection[str]) -> No
     await kopf.operator(
         registry=registry,
         settings=settings,
+        # kopf would ask for the user's name, and a container's user has none.
+        identity=cast(Any, uuid.uuid4().hex),
         clusterwide=not namespaces,
         namespaces=list(namespaces),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from sweep_operator import api
 from sweep_operator.model import snapshot as model
+from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardRecord, ShardState, ShardTable, index_ranges, records_of, table_of
 from sweep_operator.model.signals import Signal
 
@@ -66,7 +68,7 @@ def status_of(status: api.ResumableSweepStatus, *, shards: int) -> model.SweepSt
         reclaims_by_signal=dict(status.reclaims_by_signal or {}),
         last_reclaim=None
         if last is None
-        else model.Reclaim(
+        else Reclaim(
             time=_seconds(last.time) or 0.0,
             node=last.node or "",
             shard=last.shard,
@@ -145,6 +147,8 @@ def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
     return lasting
 
 
+# What a sidecar or a kubelet calls its trouble comes from outside; metav1.Condition allows only this as a reason.
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,255}")
 _VOLATILE = frozenset({"done", "eta", "total", "shardTable"})
 
 
@@ -164,7 +168,7 @@ def _condition(condition: model.Condition, generation: int) -> api.Condition:
     return api.Condition(
         type=condition.type,
         status="True" if condition.status else "False",
-        reason=condition.reason,
+        reason=condition.reason if _REASON.fullmatch(condition.reason) else "Other",
         message=condition.message[:1024],
         last_transition_time=_time(condition.since),
         observed_generation=generation,
