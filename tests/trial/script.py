@@ -44,7 +44,7 @@ class Measured:
 
 
 def strike(sweep: Sweep, ground: Ground, observer: Observer, *, how: str, spare: Sequence[str] = ()) -> Strike:
-    """Take the working pod away that has most of its work before it, in one of `HOWS`; nodes in `spare` are left alone."""
+    """Take away the working pod with most of its work before it, in one of `HOWS`; nodes in `spare` are left alone."""
     pod = wait_until(lambda: _victim(sweep, observer, spare), what="a working pod to strike", seconds=120)
     node = pod["spec"]["nodeName"]
     attempt = int(pod["metadata"]["labels"]["resumable.dev/attempt"])
