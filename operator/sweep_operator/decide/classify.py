@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Report, Stage
-from sweep_operator.model.observed import NodeView, PodView, Presence
+from sweep_operator.model.observed import PodView, Presence
 from sweep_operator.model.signals import Signal
 
 UNREACHABLE_AFTER_SECONDS = 60
@@ -25,6 +25,13 @@ _DISRUPTIONS = {
 _SHUTDOWN_REASONS = frozenset({"Terminated", "Shutdown", "NodeShutdown"})
 _REJECTIONS = ("OutOf", "UnexpectedAdmissionError", "TopologyAffinity", "NodeAffinity", "PodAffinity", "Preempting")
 _KILLED_BY_SIGNAL = frozenset({137, 143})
+_EXIT_REASONS = {
+    "OOMKilled": Signal.OUT_OF_MEMORY,
+    "StartError": Signal.START_FAILED,
+    "ContainerCannotRun": Signal.START_FAILED,
+    # pkg/kubelet: exit code 137 without any times, for a container that was there before the machine started anew.
+    "ContainerStatusUnknown": Signal.CONTAINER_LOST,
+}
 _RESTORE_EXITS = {
     Exit.USAGE: Signal.CONFIGURATION,
     Exit.STORE_NOT_CREATE_ONLY: Signal.CONFIGURATION,
@@ -71,25 +78,22 @@ def finding_of(
         The node incarnation that the attempt was placed on, empty where it was not.
     """
     if is_complete(pod, report):
-        return Finding(complete=True, ended=pod is None or pod.is_terminal or _experiment_ended(pod))
+        # Whatever becomes of the pod: the log has ended, and nobody can add to it.
+        return Finding(complete=True, ended=True)
     if pod is None:
         if not absent:
             return STANDS
-        gone = node_uid and presence.nodes_visible and node_uid not in _uids(presence)
+        gone = node_uid and presence.nodes_visible and node_uid not in presence.node_uids
         return Finding(signal=Signal.NODE_GONE if gone else Signal.POD_VANISHED, ended=True, message="the pod is gone")
     sealed = report is not None and report.stage in (Stage.SEALED, Stage.STOPPED)
+    of_node = node_finding(pod, node_uid=node_uid, presence=presence, now=now)
     # A crash that was published before its node went away stays the experiment's own failure.
     if pod.phase == "Failed" and not _platform_ended(pod):
-        lost = _node_finding(pod, node_uid=node_uid, presence=presence, now=now)
-        return _failure(pod, node_lost=lost.signal, now=now)
-    for finding in (_disruption(pod), _node_finding(pod, node_uid=node_uid, presence=presence, now=now)):
+        return _failure(pod, node_lost=of_node.signal, now=now)
+    for finding in (_disruption(pod), of_node):
         if finding.signal:
-            return Finding(
-                signal=finding.signal,
-                ended=finding.ended or sealed or pod.is_terminal,
-                message=finding.message,
-                again_at=finding.again_at,
-            )
+            ended = of_node.ended or sealed or pod.is_terminal
+            return Finding(signal=finding.signal, ended=ended, message=finding.message)
     if report is not None and report.stage is Stage.STOPPED:
         return Finding(
             signal=Signal.SUPERSEDED, ended=True, message=report.message or "the sidecar has stopped for good"
@@ -100,7 +104,7 @@ def finding_of(
         )
     if pod.deleted:
         return Finding(signal=Signal.POD_DELETED, ended=sealed, message="the pod was deleted, not by the operator")
-    return Finding(again_at=_unknown_until(pod, presence))
+    return Finding(again_at=of_node.again_at)
 
 
 def is_complete(pod: PodView | None, report: Report | None) -> bool:
@@ -118,14 +122,6 @@ def _platform_ended(pod: PodView) -> bool:
     return bool(pod.disruption) or pod.reason in _SHUTDOWN_REASONS or pod.deleted
 
 
-def _experiment_ended(pod: PodView) -> bool:
-    return all(main.exit_code is not None for main in pod.mains)
-
-
-def _uids(presence: Presence) -> set[str]:
-    return {node.uid for node in presence.nodes.values()}
-
-
 def _disruption(pod: PodView) -> Finding:
     if pod.disruption:
         if pod.reason == "Evicted" and pod.disruption == "TerminationByKubelet":
@@ -137,7 +133,8 @@ def _disruption(pod: PodView) -> Finding:
     return STANDS
 
 
-def _node_finding(pod: PodView, *, node_uid: str, presence: Presence, now: float) -> Finding:
+def node_finding(pod: PodView, *, node_uid: str, presence: Presence, now: float) -> Finding:
+    """Return what the node of a pod says about the pod's end; `node_uid` is empty where it was not noted."""
     if not pod.node or not presence.nodes_visible:
         return STANDS
     node = presence.nodes.get(pod.node)
@@ -148,23 +145,20 @@ def _node_finding(pod: PodView, *, node_uid: str, presence: Presence, now: float
     if node.shutting_down or node.terminating:
         said = "is shutting down" if node.shutting_down else f"has the taint {node.terminating}"
         return Finding(signal=Signal.NODE_SHUTTING_DOWN, message=f"node {pod.node} {said}")
-    until = _unknown_until(pod, presence)
-    if until is not None and now >= until:
-        return Finding(signal=Signal.NODE_UNREACHABLE, ended=True, message=f"node {pod.node} does not answer")
-    return STANDS
-
-
-def _unknown_until(pod: PodView, presence: Presence) -> float | None:
-    node: NodeView | None = presence.nodes.get(pod.node)
-    if node is None or node.ready != "Unknown":
-        return None
-    return node.ready_since + UNREACHABLE_AFTER_SECONDS
+    if node.ready != "Unknown":
+        return STANDS
+    dead_at = node.ready_since + UNREACHABLE_AFTER_SECONDS
+    if now < dead_at:
+        return Finding(again_at=dead_at)
+    return Finding(signal=Signal.NODE_UNREACHABLE, ended=True, message=f"node {pod.node} does not answer")
 
 
 def _failure(pod: PodView, *, node_lost: Signal, now: float) -> Finding:
     """Tell a failed pod without evidence of a reclaim: the platform's refusal, the restore's word, or the user's."""
     if pod.restore is not None and pod.restore.exit_code not in (None, 0):
         code = pod.restore.exit_code
+        if code in _KILLED_BY_SIGNAL and node_lost:
+            return Finding(signal=node_lost, ended=True, message="sweep-restore was ended by a signal")
         known = Exit(code) if code in set(Exit) else Exit.FAILED
         said = pod.restore_outcome.message if pod.restore_outcome else f"sweep-restore exited {code}"
         return Finding(signal=_RESTORE_EXITS.get(known, Signal.START_FAILED), ended=True, message=said)
@@ -172,20 +166,21 @@ def _failure(pod: PodView, *, node_lost: Signal, now: float) -> Finding:
         return Finding(signal=Signal.STORAGE_LIMIT, ended=True, message=pod.message)
     if pod.reason == "DeadlineExceeded":
         return Finding(signal=Signal.DEADLINE, ended=True, message=pod.message)
-    failed = [main for main in pod.mains if main.exit_code not in (None, 0)]
+    failed = [container for container in (*pod.inits, *pod.mains) if container.exit_code not in (None, 0)]
     if pod.reason.startswith(_REJECTIONS) or not failed:
         return Finding(signal=Signal.REJECTED, ended=True, message=f"{pod.reason}: {pod.message}".strip(": "))
-    main = failed[0]
-    said = f"container {main.name} exited {main.exit_code}" + (f": {main.message}" if main.message else "")
-    if main.exit_reason in ("StartError", "ContainerCannotRun"):
-        return Finding(signal=Signal.START_FAILED, ended=True, message=said)
-    if main.exit_reason == "OOMKilled":
-        return Finding(signal=Signal.OUT_OF_MEMORY, ended=True, message=f"container {main.name} ran out of memory")
+    first = failed[0]
+    said = f"container {first.name} exited {first.exit_code}" + (f": {first.message}" if first.message else "")
+    for container in failed:
+        signal = _EXIT_REASONS.get(container.exit_reason)
+        if signal is not None:
+            said = f"container {container.name}: {container.exit_reason} {container.message}".strip()
+            return Finding(signal=signal, ended=True, message=said)
     if all(container.exit_code in _KILLED_BY_SIGNAL for container in failed):
         # A container that a signal ended may be the first trace of a reclaim whose other traces are on their way.
         if node_lost:
             return Finding(signal=node_lost, ended=True, message=said)
-        decided_at = max((container.finished_at or now) for container in failed) + AMBIGUOUS_SECONDS
+        decided_at = max(container.finished_at or 0.0 for container in failed) + AMBIGUOUS_SECONDS
         if now < decided_at:
             return Finding(again_at=decided_at)
     return Finding(signal=Signal.CONTAINER_FAILED, ended=True, message=said)

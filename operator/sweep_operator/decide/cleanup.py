@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import DeletePod
-from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.snapshot import SweepStatus
 
 KEPT_FAILED_PODS = 3
 """So many of a sweep's failed pods stay for a look at their logs."""
@@ -17,18 +18,26 @@ STOP_GRACE_SECONDS = 30
 _CURRENT = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
 
 
-def deletions(pods: Iterable[PodView], records: Sequence[ShardRecord]) -> list[DeletePod]:
-    """Return the deletions that are due: attempts being stopped, and pods whose verdict stands in `records`."""
+def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> list[DeletePod]:
+    """Return the deletions that are due.
+
+    These are attempts being stopped, attempts whose verdict stands in the status, and housekeeping pods whose result
+    does; `over` tells that the sweep has ended, so that nothing more is expected of them.
+    """
     due = []
     failed = []
     for pod in pods:
-        if pod.role is not Role.ATTEMPT or pod.deleted:
+        if pod.deleted:
             continue
-        record = records[pod.shard] if pod.shard < len(records) else None
+        if pod.role is not Role.ATTEMPT:
+            if over or (pod.role is Role.RESOLVE and status.items_sha256):
+                due.append(DeletePod(pod=pod, reason="Settled"))
+            continue
+        record = status.records[pod.shard] if pod.shard < len(status.records) else None
         if record is not None and pod.attempt == record.attempt and record.state in _CURRENT:
             if record.state is ShardState.STOPPING:
                 due.append(DeletePod(pod=pod, reason="Stopped", grace_seconds=STOP_GRACE_SECONDS))
-        elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in pod.mains):
+        elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in (*pod.inits, *pod.mains)):
             failed.append(pod)
         else:
             due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=STOP_GRACE_SECONDS))

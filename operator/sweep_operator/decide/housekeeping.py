@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from resumable_sweep.contract.outcome import Exit, Outcome
-from sweep_operator.model.observed import PodView, Role
+from sweep_operator.decide.classify import node_finding
+from sweep_operator.decide.missing import CACHE_LAG_SECONDS
+from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import Action, CreateHousekeeping, DeletePod, SweepEvent
 from sweep_operator.model.snapshot import Merged, Snapshot, SweepStatus
 
+_LOOK_AT_CREATION_SECONDS = 1.0
 _FATAL = frozenset(
     {
         Exit.USAGE,
@@ -38,7 +41,8 @@ class Housekeeping:
     events: tuple[SweepEvent, ...] = ()
     failure: Outcome | None = None
     trouble: Outcome | None = None
-    """A failure that the pod goes on to retry."""
+    """A failure that is not the end: it is tried again."""
+    again_at: float | None = None
 
 
 def resolve(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeeping:
@@ -46,8 +50,11 @@ def resolve(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeep
     result = _look(Role.RESOLVE, status, snapshot, now=now)
     if result.outcome is None:
         return result.housekeeping
-    details = result.outcome.details
-    total, digest = int(details["items"]), str(details["items_sha256"])
+    try:
+        details = result.outcome.details
+        total, digest = int(details["items"]), str(details["items_sha256"])
+    except (KeyError, TypeError, ValueError):
+        return Housekeeping(status=status, trouble=_unreadable(Role.RESOLVE, result.outcome))
     return replace(
         result.housekeeping,
         status=replace(status, items_total=total, items_sha256=digest),
@@ -60,13 +67,16 @@ def merge(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepin
     result = _look(Role.MERGE, status, snapshot, now=now)
     if result.outcome is None:
         return result.housekeeping
-    details = result.outcome.details
-    merged = Merged(
-        url=str(details["url"]),
-        sha256=str(details["sha256"]),
-        items=int(details["items"]),
-        provenance_url=str(details["provenance_url"]),
-    )
+    try:
+        details = result.outcome.details
+        merged = Merged(
+            url=str(details["url"]),
+            sha256=str(details["sha256"]),
+            items=int(details["items"]),
+            provenance_url=str(details["provenance_url"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return Housekeeping(status=status, trouble=_unreadable(Role.MERGE, result.outcome))
     return replace(
         result.housekeeping,
         status=replace(status, merged=merged, done=merged.items),
@@ -80,26 +90,43 @@ class _Look:
     outcome: Outcome | None = None
 
 
+def _unreadable(role: Role, outcome: Outcome) -> Outcome:
+    message = f"the {role} pod's outcome is {outcome.details}: do operator and sidecar have the same version?"
+    return Outcome("OutcomeUnreadable", message)
+
+
 def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) -> _Look:
-    pod = next((pod for pod in snapshot.presence.pods if pod.role is role and not pod.deleted), None)
+    pod = next((pod for pod in snapshot.presence.pods if pod.role is role), None)
     if pod is None:
-        creation = snapshot.housekeeping.get(role)
-        due = creation is None or (creation.created_at is None and now >= creation.retry_at)
-        actions = (CreateHousekeeping(role=role),) if due else ()
-        return _Look(housekeeping=Housekeeping(status=status, actions=actions))
-    remove = (DeletePod(pod=pod, reason="Settled"),)
+        return _Look(housekeeping=_create(role, status, snapshot, now=now))
     container, outcome = pod.mirror, pod.outcome
+    remove = () if pod.deleted else (DeletePod(pod=pod, reason="Settled"),)
     if pod.phase == "Succeeded" and outcome is not None:
         return _Look(housekeeping=Housekeeping(status=status, actions=remove), outcome=outcome)
     if container is not None and container.exit_code in _FATAL:
         failure = outcome or Outcome(Exit(container.exit_code).name, f"{role} exited {container.exit_code}")
         return _Look(housekeeping=Housekeeping(status=status, actions=remove, failure=failure))
-    if pod.is_terminal or _is_lost(pod, snapshot):
-        return _Look(housekeeping=Housekeeping(status=status, actions=remove))
+    of_node = node_finding(pod, node_uid="", presence=snapshot.presence, now=now)
+    if of_node.ended:
+        # Nobody is left to confirm the pod's end, and its name is wanted. A twin would do no harm: what these pods
+        # write is the same whoever writes it.
+        return _Look(
+            housekeeping=Housekeeping(
+                status=status, actions=(DeletePod(pod=pod, reason=of_node.signal, grace_seconds=0),)
+            )
+        )
+    if pod.is_terminal:
+        return _Look(housekeeping=Housekeeping(status=status, actions=remove, trouble=outcome))
     trouble = outcome if container is not None and container.exit_code else None
-    return _Look(housekeeping=Housekeeping(status=status, trouble=trouble))
+    return _Look(housekeeping=Housekeeping(status=status, trouble=trouble, again_at=of_node.again_at))
 
 
-def _is_lost(pod: PodView, snapshot: Snapshot) -> bool:
-    presence = snapshot.presence
-    return bool(pod.node) and presence.nodes_visible and pod.node not in presence.nodes
+def _create(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeeping:
+    creation = snapshot.housekeeping.get(role)
+    if creation is None or (creation.created_at is None and now >= creation.retry_at):
+        # Soon, because a refusal is only known after this look.
+        return Housekeeping(
+            status=status, actions=(CreateHousekeeping(role=role),), again_at=now + _LOOK_AT_CREATION_SECONDS
+        )
+    again_at = creation.retry_at if creation.created_at is None else creation.created_at + CACHE_LAG_SECONDS
+    return Housekeeping(status=status, again_at=again_at)

@@ -18,10 +18,12 @@ def to_start(records: Sequence[ShardRecord], *, parallelism: int, now: float) ->
 
 
 def to_stop(records: Sequence[ShardRecord], *, parallelism: int) -> list[ShardRecord]:
-    """Return the running shards that exceed `parallelism`: those whose attempt has done the least."""
+    """Return the running shards that exceed `parallelism`: those whose attempt has done the least.
+
+    Those that are leaving are about to make room by themselves.
+    """
     active = [record for record in records if record.state is ShardState.ACTIVE]
-    occupied = sum(record.state in (ShardState.ACTIVE, ShardState.LEAVING) for record in records)
-    excess = min(len(active), max(0, occupied - parallelism))
+    excess = max(0, len(active) - parallelism)
     active.sort(key=lambda record: (max(0, record.done - max(0, record.base - 1)), -record.shard))
     return active[:excess]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resumable_sweep.contract.report import Report, parsed_report
+from resumable_sweep.contract.report import Report, Stage, parsed_report
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.shard_record import ShardRecord
 
@@ -41,7 +41,10 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, node_uid: str, repo
     if report is None:
         return Progress(record)
     lost = 0
-    if not record.base:
+    if not record.base and _has_restored(pod, report):
+        if report.items_restored > record.done:
+            # The attempt before got further than it was heard to: it does not count as one without progress.
+            record = record.changed(setbacks=0)
         lost = max(0, record.recorded - report.items_restored)
         record = record.changed(base=report.items_restored + 1, recorded=report.items_restored)
     return Progress(
@@ -51,6 +54,12 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, node_uid: str, repo
         ),
         newly_lost=lost,
     )
+
+
+def _has_restored(pod: PodView | None, report: Report) -> bool:
+    """Return whether the report's `items_restored` is final: while it restores, a sidecar knows of nothing yet."""
+    restored = pod is not None and pod.restore is not None and pod.restore.exit_code == 0
+    return restored or report.stage is not Stage.RESTORING
 
 
 def made_progress(record: ShardRecord) -> bool:

@@ -61,8 +61,13 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
 
 
 def _never_made(record: ShardRecord, snapshot: Snapshot) -> bool:
-    """Return whether the attempt was allocated by a process that ended before it made the pod: it is burnt."""
-    return record.attempt in snapshot.absent and record.attempt not in snapshot.creations and not record.node
+    """Return whether nobody knows that the attempt ever had a pod, and nobody will make it one: it is burnt.
+
+    Either another process allocated it, and ended before it made the pod, or the answer to the creation was lost.
+    """
+    creation = snapshot.creations.get(record.attempt)
+    unmade = creation is None or (creation.uncertain and not creation.seen)
+    return record.attempt in snapshot.absent and unmade and not record.node
 
 
 def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, never_made: bool, now: float) -> Step:
@@ -82,7 +87,7 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, nev
         over = finding.ended or (pod is not None and pod.is_terminal) or now >= record.since + LEAVING_SECONDS
         if over:
             return _ended(record, Finding(signal=record.signal, message=finding.message), snapshot=snapshot, now=now)
-        if not finding.signal:
+        if not finding.signal and pod is not None:
             # What announced the end was taken back, and the pod still runs.
             return Step(record=record.changed(state=ShardState.ACTIVE, signal=Signal.NONE, since=0))
         return Step(record=record, again_at=record.since + LEAVING_SECONDS)

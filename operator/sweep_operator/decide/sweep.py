@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from sweep_operator.decide import cleanup, housekeeping, pacing, summary
 from sweep_operator.decide.shard import step_of
-from sweep_operator.model.plan import Action, CreateAttempt, Plan, SweepEvent
+from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation
+from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
+from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardRecord, ShardState, index_ranges
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import Condition, Reclaim, Snapshot, Sweep, SweepStatus
+from sweep_operator.model.snapshot import Condition, Snapshot, Sweep, SweepStatus
 
 _REFRESH_SECONDS_SMALL = 2.0
 _REFRESH_SECONDS_LARGE = 30.0
@@ -50,7 +52,7 @@ def _finished(snapshot: Snapshot) -> Plan:
     status = snapshot.sweep.status
     if snapshot.sweep.deleting:
         return Plan(status=status)
-    return Plan(status=status, actions=tuple(cleanup.deletions(snapshot.presence.pods, status.records)))
+    return Plan(status=status, actions=tuple(cleanup.deletions(snapshot.presence.pods, status, over=True)))
 
 
 @dataclass(kw_only=True)
@@ -77,11 +79,12 @@ class _Draft:
             self.records[index] = step.record
             self.events += step.events
             self.look_again(step.again_at)
-            self.status = replace(
-                self.status,
-                lost=self.status.lost + step.newly_lost,
-                attempts=max(self.status.attempts, step.head_attempt),
-            )
+            if step.newly_lost or step.head_attempt > self.status.attempts:
+                self.status = replace(
+                    self.status,
+                    lost=self.status.lost + step.newly_lost,
+                    attempts=max(self.status.attempts, step.head_attempt),
+                )
             if step.reclaim:
                 by_signal[step.record.signal] = by_signal.get(step.record.signal, 0) + 1
                 self.status = replace(self.status, last_reclaim=_reclaim_of(step.record))
@@ -90,12 +93,16 @@ class _Draft:
 
     def _note_relaunch(self) -> None:
         last = self.status.last_reclaim
-        if last is None or last.relaunch_seconds is not None:
+        if last is None or last.relaunch_seconds is not None or self.records[last.shard].attempt <= last.attempt:
             return
-        creation = self.snapshot.creations.get(self.records[last.shard].attempt)
-        if self.records[last.shard].attempt > last.attempt and creation is not None and creation.created_at is not None:
-            seconds = round(creation.created_at - last.time, 1)
-            self.status = replace(self.status, last_reclaim=replace(last, relaunch_seconds=max(0.0, seconds)))
+        attempt = self.records[last.shard].attempt
+        creation, pod = self.snapshot.creations.get(attempt), self.snapshot.pod_of(attempt)
+        # The status keeps whole seconds; what this process remembers, or else the pod itself, knows better.
+        since = creation.replaces.time if creation and creation.replaces else last.time
+        created_at = creation.created_at if creation else pod.created_at if pod else None
+        if created_at is not None:
+            seconds = max(0.0, round(created_at - since, 1))
+            self.status = replace(self.status, last_reclaim=replace(last, relaunch_seconds=seconds))
 
     def keep_house(self, chore: housekeeping.Chore) -> None:
         """Do a chore in a housekeeping pod."""
@@ -107,9 +114,7 @@ class _Draft:
             self.failure = summary.Problem(reason=result.failure.reason, message=result.failure.message)
         if result.trouble is not None:
             self.trouble.append(summary.Problem(reason=result.trouble.reason, message=result.trouble.message))
-        for creation in self.snapshot.housekeeping.values():
-            if creation.created_at is None:
-                self.look_again(creation.retry_at)
+        self.look_again(result.again_at)
 
     def stop_or_start(self) -> None:
         """End the attempts that must go, or allocate one for each shard that there is room for."""
@@ -131,31 +136,42 @@ class _Draft:
         self.records[record.shard] = record.changed(
             state=ShardState.ACTIVE, attempt=attempt, base=0, node="", not_before=0
         )
-        reclaim = _reclaim_of(record) if record.signal.is_reclaim else None
-        self.actions.append(
-            CreateAttempt(shard=record.shard, attempt=attempt, resumes=bool(record.signal), replaces=reclaim)
-        )
+        # A run id of the user's own may go on with what an earlier sweep has stored. Where nothing is stored the file
+        # that the program is told of is absent, which means a fresh start.
+        resumes = bool(record.attempt) or self.sweep.spec.run_id != self.sweep.uid
+        replaces = self._replaced_by(record) if record.signal.is_reclaim else None
+        self.actions.append(CreateAttempt(shard=record.shard, attempt=attempt, resumes=resumes, replaces=replaces))
+
+    def _replaced_by(self, record: ShardRecord) -> Reclaim:
+        """Return the reclaim for which the shard gets its next attempt; attempts without a pod lie between them."""
+        last = self.status.last_reclaim
+        if last is not None and (last.shard, int(last.time)) == (record.shard, int(record.since)):
+            return replace(last, time=record.since)
+        return _reclaim_of(record)
 
     def remake_pods(self) -> None:
-        """Ask again for the pods of attempts of ours that the API server has not taken yet."""
-        asked = {action.attempt for action in self.actions if isinstance(action, CreateAttempt)}
+        """Ask again for the pods of attempts of ours that the API server has refused so far."""
+        quota_is_probed = False
         for record in self.records:
             creation = self.snapshot.creations.get(record.attempt)
-            if record.state is not ShardState.ACTIVE or record.attempt in asked:
+            if record.state is not ShardState.ACTIVE or creation is None or creation.created_at is not None:
                 continue
-            if creation is None or creation.created_at is not None or self.snapshot.pod_of(record.attempt):
+            if self.snapshot.pod_of(record.attempt):
                 continue
             if self.now < creation.retry_at:
                 self.look_again(creation.retry_at)
-                continue
-            reclaim = _reclaim_of(record) if record.signal.is_reclaim else None
-            self.actions.append(
-                CreateAttempt(shard=record.shard, attempt=record.attempt, resumes=bool(record.signal), replaces=reclaim)
-            )
+            elif not creation.uncertain and not (quota_is_probed and creation.problem == QUOTA_EXCEEDED):
+                # While a quota is used up one request tells as much as a thousand.
+                quota_is_probed = quota_is_probed or creation.problem == QUOTA_EXCEEDED
+                self.actions.append(_same_order(record, creation))
 
     def clean_up(self) -> None:
         """Delete pods that have served their purpose."""
-        self.actions += cleanup.deletions(self.snapshot.presence.pods, self.records)
+        status = replace(self.status, records=tuple(self.records))
+        over = self.failure is not None or self.status.merged is not None
+        deleted = {action.pod.uid for action in self.actions if isinstance(action, DeletePod)}
+        due = cleanup.deletions(self.snapshot.presence.pods, status, over=over)
+        self.actions += [deletion for deletion in due if deletion.pod.uid not in deleted]
 
     def look_again(self, at: float | None) -> None:
         """Ask for another look at a time (Unix seconds)."""
@@ -246,6 +262,12 @@ class _Draft:
             )
         )
         return conditions
+
+
+def _same_order(record: ShardRecord, creation: Creation) -> CreateAttempt:
+    return CreateAttempt(
+        shard=record.shard, attempt=record.attempt, resumes=creation.resumes, replaces=creation.replaces
+    )
 
 
 def _reclaim_of(record: ShardRecord) -> Reclaim:

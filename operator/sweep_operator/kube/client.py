@@ -106,7 +106,7 @@ class KubeClient:
                 raise await _error_of(response)
             async for line in _lines(response):
                 yield json.loads(line)
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ApiError(0, f"watch of {path} broke off: {error!r}") from error
         finally:
             response.close()

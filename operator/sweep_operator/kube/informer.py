@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from sweep_operator.kube.client import ApiError, KubeClient
@@ -44,6 +44,7 @@ class Informer(Generic[T]):
         project: Callable[[Mapping[str, Any]], T | None],
         changed: Changed[T],
         selector: str = "",
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._path = path
@@ -52,6 +53,8 @@ class Informer(Generic[T]):
         self._query = {"labelSelector": selector} if selector else {}
         self._objects: dict[tuple[str, str], T] = {}
         self._synced = asyncio.Event()
+        self._sleep = sleep
+        self._failures = 0
         self.forbidden = False
         """Whether the API server denies this collection to us."""
         self.heard_at = time.monotonic()
@@ -76,24 +79,30 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Keep the cache until cancelled."""
-        failures = 0
         while True:
             try:
                 version = await self._list()
-                failures = 0
                 while True:
                     version = await self._watch(version)
+                    self._failures = 0
             except ApiError as error:
-                failures += 1
-                pause = min(_LONGEST_PAUSE_SECONDS, 0.2 * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)
-                if error.status == 403:
-                    self._note_forbidden(error)
-                    pause = _FORBIDDEN_PAUSE_SECONDS
-                elif error.status not in (0, 410):
-                    logger.warning("LIST or WATCH of %s failed: %s", self._path, error)
-                elif error.status == 410:
-                    pause = 0.0
-                await asyncio.sleep(max(pause, error.retry_after))
+                await self._sleep(self._pause_after(error))
+
+    def _pause_after(self, error: ApiError) -> float:
+        """Return the seconds to wait before listing anew: growing until a watch brings something again.
+
+        A listing that succeeds proves nothing: every watch from it may fail, and listing is what costs most.
+        """
+        self._failures += 1
+        if error.status == 403:
+            self._note_forbidden(error)
+            return _FORBIDDEN_PAUSE_SECONDS
+        if error.status == 410 and self._failures == 1:
+            return error.retry_after
+        if error.status not in (0, 410):
+            logger.warning("LIST or WATCH of %s failed: %s", self._path, error)
+        pause = min(_LONGEST_PAUSE_SECONDS, 0.2 * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+        return max(pause, error.retry_after)
 
     def _note_forbidden(self, error: ApiError) -> None:
         if not self.forbidden:
@@ -131,6 +140,7 @@ class Informer(Generic[T]):
             entry = event["object"]
             if event["type"] == "ERROR":
                 raise ApiError(int(entry.get("code", 500)), str(entry.get("message", "")))
+            self._failures = 0
             version = entry["metadata"]["resourceVersion"]
             if event["type"] == "DELETED":
                 self._drop(_key_of(entry))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 _SWEEPS = "/apis/resumable.dev/v1alpha1"
 PODS = "/api/v1/pods"
 NODES = "/api/v1/nodes"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
+def node(name: str) -> str:
+    """Return one node."""
+    return f"{NODES}/{name}"
 
 
 def pods(namespace: str) -> str:
@@ -26,6 +33,12 @@ def config_maps(namespace: str) -> str:
 def events(namespace: str) -> str:
     """Return the collection of a namespace's events."""
     return f"/api/v1/namespaces/{namespace}/events"
+
+
+def sweeps(namespaces: Collection[str]) -> list[str]:
+    """Return the collections of the sweeps of these namespaces; of all, where none is named."""
+    plural = "resumablesweeps"
+    return [f"{_SWEEPS}/namespaces/{namespace}/{plural}" for namespace in namespaces] or [f"{_SWEEPS}/{plural}"]
 
 
 def sweep(namespace: str, name: str) -> str:

@@ -41,6 +41,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     own = {entry["name"]: container_view(entry) for entry in status.get("initContainerStatuses") or ()}
     mains = tuple(container_view(entry) for entry in status.get("containerStatuses") or ())
+    sidecars = {entry["name"] for entry in spec.get("initContainers") or () if entry.get("restartPolicy") == "Always"}
+    inits = tuple(view for name, view in own.items() if name != RESTORE and name not in sidecars)
     restore = own.get(RESTORE)
     mirror = own.get(MIRROR) if role is Role.ATTEMPT else (mains[0] if mains else None)
     disruption = conditions.get("DisruptionTarget") or {}
@@ -63,6 +65,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         mains=mains if role is Role.ATTEMPT else (),
+        inits=inits if role is Role.ATTEMPT else (),
         restore=restore,
         mirror=mirror,
         restore_outcome=parsed_outcome(restore.message) if restore is not None else None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from resumable_sweep.contract.outcome import Outcome
+from sweep_operator.model.reclaim import Reclaim
 
 
 class Role(StrEnum):
@@ -58,6 +60,8 @@ class PodView:
     """The scheduler's message where it finds no node."""
     mains: tuple[ContainerView, ...] = ()
     """The user's own containers."""
+    inits: tuple[ContainerView, ...] = ()
+    """The user's own init containers, without those that are sidecars: of those no exit code ends a pod."""
     restore: ContainerView | None = None
     mirror: ContainerView | None = None
     restore_outcome: Outcome | None = None
@@ -94,9 +98,16 @@ class NodeView:
     """Key of a taint by which a cloud announces the node's end, empty where there is none."""
 
 
+QUOTA_EXCEEDED = "QuotaExceeded"
+"""The problem of a creation that the namespace's quota forbids."""
+
+
 @dataclass(frozen=True)
 class Creation:
-    """What this process knows of the pod of an attempt that it has allocated itself."""
+    """What this process knows of the pod of an attempt that it has allocated itself.
+
+    `resumes` and `replaces` are those of the order, for when it has to be given again.
+    """
 
     created_at: float | None = None
     """When the API server took the pod, Unix seconds; None while it has not."""
@@ -104,7 +115,11 @@ class Creation:
     problem: str = ""
     message: str = ""
     seen: bool = False
-    """Whether the cache has shown the pod: when it shows it no more, the pod is gone."""
+    """Whether the pod has been seen: when the cache shows it no more, it is gone."""
+    uncertain: bool = False
+    """Whether the API server may have taken the pod although it did not say so: the attempt is not tried again."""
+    resumes: bool = False
+    replaces: Reclaim | None = None
 
 
 @dataclass(frozen=True)
@@ -115,3 +130,8 @@ class Presence:
     nodes: dict[str, NodeView] = field(default_factory=dict)
     nodes_visible: bool = True
     """False where the operator may not read nodes: it then works from what pods say."""
+
+    @cached_property
+    def node_uids(self) -> frozenset[str]:
+        """The incarnations of nodes that exist."""
+        return frozenset(node.uid for node in self.nodes.values())

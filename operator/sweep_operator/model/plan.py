@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sweep_operator.model.observed import PodView, Role
-from sweep_operator.model.snapshot import Reclaim, SweepStatus
+from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.snapshot import SweepStatus
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,9 @@ class Signal(StrEnum):
     # The operator itself ended it: the sweep was suspended, or parallelism was lowered.
     STOPPED = "StoppedByOperator"
 
+    # The kubelet knows nothing any more of a container that it had started: its machine was reset under it.
+    CONTAINER_LOST = "ContainerLost"
+
     @property
     def is_reclaim(self) -> bool:
         """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""
@@ -89,6 +92,7 @@ _RECLAIMS = frozenset(
         Signal.DISRUPTED,
         Signal.POD_DELETED,
         Signal.POD_VANISHED,
+        Signal.CONTAINER_LOST,
     }
 )
 _INFRASTRUCTURE = frozenset(

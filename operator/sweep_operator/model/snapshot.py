@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from resumable_sweep.contract.report import Report
 from sweep_operator.model.observed import Creation, PodView, Presence
+from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardRecord
-from sweep_operator.model.signals import Signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,19 +35,6 @@ class Merged:
     sha256: str
     items: int
     provenance_url: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reclaim:
-    """The latest reclaim; `relaunch_seconds` is None until the replacement is there."""
-
-    time: float
-    node: str
-    shard: int
-    attempt: int
-    signal: Signal
-    items_safe: int
-    relaunch_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +110,7 @@ class Snapshot:
         """Return the pod of an attempt, None where the caches show none."""
         return self.pods_by_attempt.get(attempt)
 
-    @property
+    @cached_property
     def pods_by_attempt(self) -> dict[int, PodView]:
         """The attempts' pods by attempt number."""
         return {pod.attempt: pod for pod in self.presence.pods if pod.role == "attempt"}

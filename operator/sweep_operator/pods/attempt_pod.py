@@ -44,6 +44,10 @@ _ANNOTATIONS = {
 }
 
 
+class TemplateInvalid(ValueError):
+    """The pod template has not the form of a PodTemplateSpec where a sweep depends on it."""
+
+
 def template_sha256(template: Any) -> str:
     """Return the digest of a pod template, by which drift between attempts is told."""
     return hashlib.sha256(canonical_json(template).encode()).hexdigest()
@@ -57,16 +61,33 @@ def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_p
     stop_path:
         Unguessable HTTP path of the stop hook, starting with `/`. Containers that have a preStop hook of their own
         keep it; the exit code of such a pod then proves nothing.
+
+    Raises
+    ------
+    TemplateInvalid
+        Where the template, of which the schema checks little, is not what a PodTemplateSpec is.
     """
-    template = copy.deepcopy(sweep.manifest["spec"]["template"])
+    template = sweep.manifest["spec"]["template"]
+    try:
+        return _pod(sweep, order, template=copy.deepcopy(template), settings=settings, stop_path=stop_path)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TemplateInvalid(f"not a PodTemplateSpec: {error!r}") from error
+
+
+def _pod(
+    sweep: Sweep, order: CreateAttempt, *, template: dict[str, Any], settings: PodSettings, stop_path: str
+) -> dict[str, Any]:
     digest = template_sha256(template)
     metadata = template.get("metadata") or {}
     spec = template["spec"]
     mains = spec["containers"]
     public = _public_environment(sweep, order)
-    hooked = all("preStop" not in (main.get("lifecycle") or {}) for main in mains)
+    hooked = all(not (main.get("lifecycle") or {}).get("preStop") for main in mains)
+    inits = spec.get("initContainers") or []
     for main in mains:
-        _prepare_main(main, public=public, stop_path=stop_path if hooked else "")
+        _prepare(main, public=public, stop_path=stop_path if hooked else "")
+    for init in inits:
+        _prepare(init, public=public, stop_path="")
     identity = identity_of(spec)
     private = _private_environment(sweep, settings=settings, mains=mains, digest=digest)
     private[names_of.STOP_PATH] = stop_path if hooked else ""
@@ -74,25 +95,26 @@ def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_p
         *_variables(public | private),
         {"name": names_of.POD_NAME, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": names_of.POD_UID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
-        *sweep.manifest["spec"]["checkpoint"].get("env", []),
+        *(sweep.manifest["spec"]["checkpoint"].get("env") or []),
     ]
     own = [
         restore_container(settings, environment=sidecar_environment, identity=identity),
         mirror_container(settings, environment=sidecar_environment, identity=identity),
     ]
     # Restored files must be there before the user's own init containers look for them.
-    spec["initContainers"] = [*own, *spec.get("initContainers", [])]
+    spec["initContainers"] = [*own, *inits]
     spec["volumes"] = [
-        *spec.get("volumes", []),
+        *(spec.get("volumes") or []),
         {"name": SNAPSHOT_VOLUME, "emptyDir": {}},
         token_volume(TOKEN_VOLUME),
     ]
     spec["restartPolicy"] = "Never"
-    spec.setdefault("terminationGracePeriodSeconds", GRACE_SECONDS)
+    if spec.get("terminationGracePeriodSeconds") is None:
+        spec["terminationGracePeriodSeconds"] = GRACE_SECONDS
     _place(spec, sweep)
     if identity.get("runAsUser") is None:
         # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
-        spec.setdefault("securityContext", {}).setdefault("fsGroup", _FALLBACK_GROUP)
+        spec["securityContext"] = {"fsGroup": _FALLBACK_GROUP, **(spec.get("securityContext") or {})}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -102,13 +124,13 @@ def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_p
             ),
             "namespace": sweep.namespace,
             "labels": {
-                **metadata.get("labels", {}),
+                **(metadata.get("labels") or {}),
                 **names.labels(sweep=sweep.name, sweep_uid=sweep.uid, role=Role.ATTEMPT),
                 names.SHARD: str(order.shard),
                 names.ATTEMPT: str(order.attempt),
                 names.RANK: "0",
             },
-            "annotations": {**_ANNOTATIONS, **metadata.get("annotations", {}), names.TEMPLATE: digest},
+            "annotations": {**_ANNOTATIONS, **(metadata.get("annotations") or {}), names.TEMPLATE: digest},
             "ownerReferences": [owner_reference(sweep)],
         },
         "spec": spec,
@@ -174,16 +196,16 @@ def _variables(environment: dict[str, str]) -> list[dict[str, Any]]:
     return [{"name": name, "value": value} for name, value in environment.items()]
 
 
-def _prepare_main(main: dict[str, Any], *, public: dict[str, str], stop_path: str) -> None:
-    theirs = [variable for variable in main.get("env", []) if variable.get("name") not in public]
-    main["env"] = [*_variables(public), *theirs]
-    main["volumeMounts"] = [
-        *main.get("volumeMounts", []),
+def _prepare(container: dict[str, Any], *, public: dict[str, str], stop_path: str) -> None:
+    theirs = [variable for variable in container.get("env") or [] if variable.get("name") not in public]
+    container["env"] = [*_variables(public), *theirs]
+    container["volumeMounts"] = [
+        *(container.get("volumeMounts") or []),
         {"name": SNAPSHOT_VOLUME, "mountPath": SNAPSHOT_DIR},
     ]
     if stop_path:
-        lifecycle = main.get("lifecycle") or {}
-        main["lifecycle"] = {**lifecycle, "preStop": {"httpGet": {"path": stop_path, "port": PORT}}}
+        lifecycle = container.get("lifecycle") or {}
+        container["lifecycle"] = {**lifecycle, "preStop": {"httpGet": {"path": stop_path, "port": PORT}}}
 
 
 def identity_of(spec: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         "args": [role.value],
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
-            *spec["checkpoint"].get("env", []),
+            *(spec["checkpoint"].get("env") or []),
         ],
         "resources": dict(settings.resources),
         "securityContext": security_context(identity_of(template)),
@@ -81,7 +81,7 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         "volumes": volumes,
     }
     for field in ("serviceAccountName", "imagePullSecrets"):
-        if field in template:
+        if template.get(field):
             pod[field] = template[field]
     group = (template.get("securityContext") or {}).get("fsGroup")
     if group is not None:

@@ -18,7 +18,6 @@ from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
-from sweep_operator.runtime.translation import sweep_of
 from sweep_operator.runtime.work_queue import Key
 
 _REQUESTS_IN_FLIGHT = 50
@@ -56,10 +55,9 @@ class Gatherer:
         ValueError
             Where the object is not a sweep this version understands.
         """
-        manifest = self._sweeps.get(key)
-        if manifest is None:
+        sweep = self._sweeps.sweep(key)
+        if sweep is None:
             return None
-        sweep = sweep_of(manifest)
         current = {record.attempt for record in sweep.status.records if record.attempt}
         self._attempts.keep_only(sweep.uid, current)
         self._reports.keep_only(sweep.uid, current)

@@ -7,11 +7,11 @@ import logging
 import secrets
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 from sweep_operator.kube import paths
-from sweep_operator.kube.client import KubeClient
+from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.kube.informer import Informer
 from sweep_operator.kube.projection import node_view, pod_view
 from sweep_operator.model.observed import NodeView, PodView
@@ -82,6 +82,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
     server = Server(
         sweeps=sweeps,
         pods=pods,
+        nodes=nodes,
         reports=reports,
         tokens=TokenReviewer(client),
         queue=queue,
@@ -93,7 +94,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         *(informer.run() for informer in informers),
         events.run(),
         _work(queue, reconciler, informers),
-        _resync(sweeps, queue),
+        _resync(client, sweeps, queue, namespaces=settings.namespaces),
     ]
     try:
         await _until_first_ends(watch_sweeps(sweeps, namespaces=settings.namespaces), background)
@@ -111,9 +112,15 @@ async def _work(queue: WorkQueue, reconciler: Reconciler, informers: list[Inform
             group.create_task(queue.work(reconciler.reconcile))
 
 
-async def _resync(sweeps: SweepStore, queue: WorkQueue) -> None:
+async def _resync(client: KubeClient, sweeps: SweepStore, queue: WorkQueue, *, namespaces: Collection[str]) -> None:
     while True:
         await asyncio.sleep(RESYNC_SECONDS)
+        before = sweeps.all_keys()
+        try:
+            there = [await client.get(path) for path in paths.sweeps(namespaces)]
+            sweeps.compare(before, {sweep["metadata"]["uid"] for page in there for sweep in page["items"]})
+        except ApiError as error:
+            logger.warning("the sweeps could not be listed: %s", error)
         for key in sweeps.all_keys():
             queue.add(key)
 

@@ -10,14 +10,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from resumable_sweep.contract.report import REPORT_PATH, Answer, Experiment, Report, parsed_report
 from sweep_operator.kube.client import ApiError
-from sweep_operator.model.observed import PodView, Role
+from sweep_operator.kube.informer import Informer
+from sweep_operator.model.observed import NodeView, PodView, Role
 from sweep_operator.runtime.health import Health
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.tokens import TokenReviewer
-from sweep_operator.runtime.translation import sweep_of
 from sweep_operator.runtime.work_queue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Server:
         *,
         sweeps: SweepStore,
         pods: PodIndex,
+        nodes: Informer[NodeView],
         reports: ReportBoard,
         tokens: TokenReviewer,
         queue: WorkQueue,
@@ -41,6 +42,7 @@ class Server:
     ) -> None:
         self._sweeps = sweeps
         self._pods = pods
+        self._nodes = nodes
         self._reports = reports
         self._tokens = tokens
         self._queue = queue
@@ -82,7 +84,7 @@ class Server:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             return web.Response(status=401, text="a projected ServiceAccount token is needed\n")
-        if self._tokens.is_busy:
+        if self._tokens.is_busy and not self._tokens.knows(token.strip()):
             # Jittered, so that the sidecars of a large sweep do not come back all at once.
             return web.Response(status=503, headers={"Retry-After": str(random.randint(1, 5))})
         try:
@@ -108,18 +110,27 @@ class Server:
 
     def _take(self, pod: PodView, report: Report) -> Answer:
         key = (pod.namespace, pod.sweep)
-        manifest = self._sweeps.get(key)
-        if manifest is None or manifest["metadata"]["uid"] != pod.sweep_uid:
+        sweep = self._sweeps.sweep(key)
+        if sweep is None or sweep.uid != pod.sweep_uid or pod.shard >= len(sweep.status.records):
             return Answer()
-        if self._reports.post(pod.sweep_uid, report):
+        record = sweep.status.records[pod.shard]
+        # What an earlier attempt still has to say changes nothing any more.
+        if record.attempt == pod.attempt and self._reports.post(pod.sweep_uid, report):
             self._queue.add(key)
-        record = sweep_of(manifest).status.records[pod.shard]
-        return Answer(superseded=record.attempt > pod.attempt, experiment=experiment_of(pod))
+        node = self._nodes.get("", pod.node)
+        return Answer(superseded=record.attempt > pod.attempt, experiment=experiment_of(pod, node))
 
 
-def experiment_of(pod: PodView) -> Experiment:
-    """Return how the experiment's own containers stand."""
+def experiment_of(pod: PodView, node: NodeView | None) -> Experiment:
+    """Return how the experiment's own containers stand.
+
+    They have not succeeded, whatever their exit codes, where they were told to end: a program that traps SIGTERM and
+    exits 0 has not finished.
+    """
     codes = [main.exit_code for main in pod.mains]
+    told = pod.deleted or pod.disruption or (node is not None and (node.shutting_down or node.terminating))
+    if told and codes and None not in codes:
+        return Experiment.FAILED
     if not codes:
         return Experiment.UNKNOWN
     if any(code is None for code in codes):

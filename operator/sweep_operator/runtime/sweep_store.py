@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from sweep_operator.model.snapshot import Sweep
+from sweep_operator.runtime.translation import sweep_of
 from sweep_operator.runtime.work_queue import Key, WorkQueue
 
 
@@ -19,10 +21,27 @@ class SweepStore:
         self._queue = queue
         self._forget = forget
         self._sweeps: dict[Key, dict[str, Any]] = {}
+        self._read: dict[Key, Sweep] = {}
 
     def get(self, key: Key) -> dict[str, Any] | None:
         """Return the newest known object, None where there is none."""
         return self._sweeps.get(key)
+
+    def sweep(self, key: Key) -> Sweep | None:
+        """Return the newest known object as decisions see it; a large one takes a while to read, so it is kept.
+
+        Raises
+        ------
+        ValueError
+            Where the object is not a sweep this version understands.
+        """
+        manifest = self._sweeps.get(key)
+        if manifest is None:
+            return None
+        known = self._read.get(key)
+        if known is None or known.manifest is not manifest:
+            known = self._read[key] = sweep_of(manifest)
+        return known
 
     def all_keys(self) -> list[Key]:
         """Return the keys of all sweeps."""
@@ -41,8 +60,22 @@ class SweepStore:
         key = key_of(sweep)
         old = self._sweeps.get(key)
         # Versions of one resource can be compared as numbers (promised since Kubernetes 1.35, true of etcd before).
-        if old is None or old["metadata"]["uid"] != sweep["metadata"]["uid"] or _version(sweep) >= _version(old):
-            self._sweeps[key] = sweep
+        if old is not None and _version(sweep) < _version(old):
+            return
+        if old is not None and old["metadata"]["uid"] != sweep["metadata"]["uid"]:
+            # Another one of the same name: the watch has missed the end of the first.
+            self.gone(old)
+        self._sweeps[key] = sweep
+
+    def compare(self, before: Collection[Key], there: Collection[str]) -> None:
+        """Drop the sweeps of `before` whose UID is not among those that are `there`.
+
+        The watch tells of no deletion that happened while it was interrupted.
+        """
+        for key in before:
+            sweep = self._sweeps.get(key)
+            if sweep is not None and sweep["metadata"]["uid"] not in there:
+                self.gone(sweep)
 
     def gone(self, sweep: dict[str, Any]) -> None:
         """Drop a sweep that does not exist any more."""
@@ -50,6 +83,7 @@ class SweepStore:
         old = self._sweeps.get(key)
         if old is not None and old["metadata"]["uid"] == sweep["metadata"]["uid"]:
             del self._sweeps[key]
+            self._read.pop(key, None)
             self._queue.forget(key)
             for forget in self._forget:
                 forget(sweep["metadata"]["uid"])

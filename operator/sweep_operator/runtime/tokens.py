@@ -45,6 +45,11 @@ class TokenReviewer:
         """Whether as many reviews are under way as may be: callers should come back later."""
         return self._in_flight.locked()
 
+    def knows(self, token: str) -> bool:
+        """Return whether `identity_of` has the answer without asking."""
+        known = self._known.get(_digest(token))
+        return known is not None and self._clock() < known[0]
+
     async def identity_of(self, token: str) -> PodIdentity | None:
         """Return the pod of a token, None where the token is not valid for us or not bound to a pod.
 
@@ -53,7 +58,7 @@ class TokenReviewer:
         ApiError
             Where the API server could not be asked.
         """
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = _digest(token)
         known = self._known.get(digest)
         if known is not None and self._clock() < known[0]:
             return known[1]
@@ -86,3 +91,7 @@ class TokenReviewer:
         if len(uids) != 1 or parts[:2] != ["system", "serviceaccount"] or len(parts) != 4:
             return None
         return PodIdentity(namespace=parts[2], uid=uids[0])
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
