@@ -90,6 +90,14 @@ def test_a_torn_last_line_costs_only_itself(path: Path, length: int) -> None:
     assert keys(read_entries(path, None)) == [0, 2]
 
 
+def test_a_long_torn_line_is_gone_once_the_log_is_open(path: Path) -> None:
+    with opened(path):
+        whole = path.read_bytes()
+    path.write_bytes(whole + b'{"kind":"done","key":"big","result":"' + b"x" * 5000)
+    with opened(path):
+        assert path.read_bytes() == whole
+
+
 def test_a_torn_header_is_written_anew(path: Path) -> None:
     with opened(path):
         pass
