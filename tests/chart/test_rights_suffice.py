@@ -1,0 +1,160 @@
+"""The operator itself, with the rights and the settings that the chart gives it, on a real API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chart.helm import CHART, NAME, NAMESPACE, Helm
+from resumable_sweep.contract.report import REPORT_PATH
+from rig.api import Api, wait_until
+from rig.control_plane import ControlPlane
+from sweep_operator.api import API_VERSION, KIND, PLURAL
+
+pytestmark = pytest.mark.integration
+
+TEAM = "/api/v1/namespaces/team-a"
+SWEEPS = f"/apis/{API_VERSION}/namespaces/team-a/{PLURAL}"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A running operator: where it answers, and what it has logged."""
+
+    url: str
+    log: Path
+
+    def answers(self, path: str, *, data: bytes | None = None, headers: dict[str, str] | None = None) -> int:
+        """Return the HTTP status of a request, 0 where nobody answers."""
+        request = urllib.request.Request(self.url + path, data=data, headers=headers or {})
+        try:
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+
+@pytest.fixture(params=[(), ("team-a", "team-b")], ids=["all namespaces", "two namespaces"])
+def operator(
+    request: pytest.FixtureRequest, helm: Helm, control_plane: ControlPlane, api: Api, tmp_path: Path
+) -> Iterator[Operator]:
+    """The operator as a process of this machine, with the token of its service account and the chart's settings."""
+    values = {"operator": {"watchNamespaces": list(request.param), "logLevel": "debug"}}
+    release = ["--namespace", NAMESPACE, "--kubeconfig", str(control_plane.kubeconfig)]
+    installed = helm.run("upgrade", "--install", "demo", str(CHART), *release, values=values)
+    assert installed.returncode == 0, installed.stderr
+    # There is no kubelet: the deployment's own pod stays pending, and this process is in its place.
+    account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{NAME}/token"
+    token = api.create(account, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
+    config = json.loads(control_plane.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token["status"]["token"]}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(json.dumps(config))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (container,) = helm.object(values, "Deployment")["spec"]["template"]["spec"]["containers"]
+    told = {each["name"]: each["value"] for each in container["env"]} | {"RSWEEP_PORT": str(port)}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "LOGNAME": "operator",
+        "KUBECONFIG": str(kubeconfig),
+    }
+    log = tmp_path / "operator.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweep_operator"],
+            env=environment | told,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        running = Operator(url=f"http://127.0.0.1:{port}", log=log)
+        wait_until(
+            lambda: running.answers(container["readinessProbe"]["httpGet"]["path"]) == 200,
+            what="the operator to be ready",
+            seconds=60,
+            clue=log.read_text,
+        )
+        assert running.answers(container["livenessProbe"]["httpGet"]["path"]) == 200
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        done = helm.run("uninstall", "demo", *release)
+        assert done.returncode == 0, done.stderr
+
+
+def pods_of(api: Api, uid: str) -> list[str]:
+    selector = f"?labelSelector=resumable.dev%2Fsweep-uid%3D{uid}"
+    return [each["metadata"]["name"] for each in api.get(f"{TEAM}/pods{selector}")["items"]]
+
+
+def test_rights_suffice(operator: Operator, api: Api) -> None:
+    spec: dict[str, Any] = {
+        "shards": 2,
+        "checkpoint": {"url": "gs://bucket", "file": "results.jsonl"},
+        "template": {"spec": {"containers": [{"name": "experiment", "image": "digits:1"}]}},
+    }
+    head = {"apiVersion": API_VERSION, "kind": KIND}
+    listed_spec = {**spec, "items": {"list": [1, 2, 3]}}
+    plain = api.create(SWEEPS, {**head, "metadata": {"name": "plain"}, "spec": spec})["metadata"]["uid"]
+    listed = api.create(SWEEPS, {**head, "metadata": {"name": "listed"}, "spec": listed_spec})["metadata"]["uid"]
+    try:
+        # It creates pods, and ConfigMaps for items that stand in the sweep.
+        wait_until(
+            lambda: len(pods_of(api, plain)) == 2,
+            what="a pod for each shard",
+            seconds=30,
+            clue=operator.log.read_text,
+        )
+        wait_until(
+            lambda: bool(pods_of(api, listed)),
+            what="the pod that resolves the items",
+            seconds=30,
+            clue=operator.log.read_text,
+        )
+        owners = [
+            owner["uid"]
+            for each in api.get(f"{TEAM}/configmaps")["items"]
+            for owner in each["metadata"].get("ownerReferences", [])
+        ]
+        assert listed in owners
+        assert plain not in owners
+        # It writes the status and posts events.
+        assert api.get(f"{SWEEPS}/plain")["status"]["attempts"] == 2
+        wait_until(
+            lambda: any(each["involvedObject"].get("uid") == plain for each in api.get(f"{TEAM}/events")["items"]),
+            what="an event",
+            seconds=30,
+        )
+        # It deletes pods.
+        api.patch(f"{SWEEPS}/plain", {"spec": {"suspend": True}})
+        wait_until(
+            lambda: pods_of(api, plain) == [],
+            what="the pods to be deleted",
+            seconds=30,
+            clue=operator.log.read_text,
+        )
+        # It reviews tokens: without that right the answer would be 503.
+        assert operator.answers(REPORT_PATH, data=b"{}", headers={"Authorization": "Bearer nobody"}) == 403
+        said = operator.log.read_text().lower()
+        assert "forbidden" not in said
+        assert "not allowed" not in said
+    finally:
+        for name in ("plain", "listed"):
+            api.delete(f"{SWEEPS}/{name}")
