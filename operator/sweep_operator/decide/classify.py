@@ -64,7 +64,7 @@ STANDS = Finding()
 
 
 def finding_of(
-    pod: PodView | None, *, absent: bool, node_uid: str, presence: Presence, report: Report | None, now: float
+    pod: PodView | None, *, absent: bool, incarnation: str, presence: Presence, report: Report | None, now: float
 ) -> Finding:
     """Return what is known of an attempt's end.
 
@@ -74,7 +74,7 @@ def finding_of(
         The attempt's pod, None where the caches show none.
     absent:
         Whether the API server itself says that there is no such pod.
-    node_uid:
+    incarnation:
         The node incarnation that the attempt was placed on, empty where it was not.
     """
     if is_complete(pod, report):
@@ -83,10 +83,10 @@ def finding_of(
     if pod is None:
         if not absent:
             return STANDS
-        gone = node_uid and presence.nodes_visible and node_uid not in presence.node_uids
+        gone = incarnation and presence.nodes_visible and incarnation not in presence.incarnations
         return Finding(signal=Signal.NODE_GONE if gone else Signal.POD_VANISHED, ended=True, message="the pod is gone")
     sealed = report is not None and report.stage in (Stage.SEALED, Stage.STOPPED)
-    of_node = node_finding(pod, node_uid=node_uid, presence=presence, now=now)
+    of_node = node_finding(pod, incarnation=incarnation, presence=presence, now=now)
     # A crash that was published before its node went away stays the experiment's own failure.
     if pod.phase == "Failed" and not _platform_ended(pod):
         return _failure(pod, node_lost=of_node.signal, now=now)
@@ -133,14 +133,14 @@ def _disruption(pod: PodView) -> Finding:
     return STANDS
 
 
-def node_finding(pod: PodView, *, node_uid: str, presence: Presence, now: float) -> Finding:
-    """Return what the node of a pod says about the pod's end; `node_uid` is empty where it was not noted."""
+def node_finding(pod: PodView, *, incarnation: str, presence: Presence, now: float) -> Finding:
+    """Return what the node of a pod says about the pod's end; `incarnation` is empty where it was not noted."""
     if not pod.node or not presence.nodes_visible:
         return STANDS
     node = presence.nodes.get(pod.node)
     if node is None:
         return Finding(signal=Signal.NODE_GONE, ended=True, message=f"node {pod.node} is gone")
-    if node_uid and node.uid != node_uid:
+    if incarnation and node.incarnation != incarnation:
         return Finding(signal=Signal.NODE_REPLACED, ended=True, message=f"node {pod.node} is another machine now")
     if node.shutting_down or node.terminating:
         said = "is shutting down" if node.shutting_down else f"has the taint {node.terminating}"

@@ -106,7 +106,7 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
     if container is not None and container.exit_code in _FATAL:
         failure = outcome or Outcome(Exit(container.exit_code).name, f"{role} exited {container.exit_code}")
         return _Look(housekeeping=Housekeeping(status=status, actions=remove, failure=failure))
-    of_node = node_finding(pod, node_uid="", presence=snapshot.presence, now=now)
+    of_node = node_finding(pod, incarnation="", presence=snapshot.presence, now=now)
     if of_node.ended:
         # Nobody is left to confirm the pod's end, and its name is wanted. A twin would do no harm: what these pods
         # write is the same whoever writes it.

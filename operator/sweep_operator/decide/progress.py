@@ -30,14 +30,14 @@ def newest_report(pod: PodView | None, pushed: Report | None) -> Report | None:
     return max(said, key=lambda report: report.sequence, default=None)
 
 
-def progress_of(record: ShardRecord, *, pod: PodView | None, node_uid: str, report: Report | None) -> Progress:
+def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, report: Report | None) -> Progress:
     """Return the record with what is newly known of its current attempt.
 
     Items are lost when an attempt restores fewer than the one before it had recorded: they were on the reclaimed node
     alone, and run again. Never lost is what was durable.
     """
-    if not record.node and pod is not None and pod.node and node_uid:
-        record = record.changed(node=f"{pod.node}/{node_uid}")
+    if not record.node and pod is not None and pod.node and incarnation:
+        record = record.changed(node=f"{pod.node}/{incarnation}")
     if report is None:
         return Progress(record)
     lost = 0

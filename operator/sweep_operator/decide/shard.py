@@ -43,10 +43,10 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
     absent = record.attempt in snapshot.absent
     report = newest_report(pod, snapshot.reports.get(record.attempt))
     node = snapshot.presence.nodes.get(pod.node) if pod else None
-    progress = progress_of(record, pod=pod, node_uid=node.uid if node else "", report=report)
+    progress = progress_of(record, pod=pod, incarnation=node.incarnation if node else "", report=report)
     record = progress.record
     finding = finding_of(
-        pod, absent=absent, node_uid=record.node_uid, presence=snapshot.presence, report=report, now=now
+        pod, absent=absent, incarnation=record.incarnation, presence=snapshot.presence, report=report, now=now
     )
     step = _next_step(record, finding, snapshot=snapshot, never_made=_never_made(record, snapshot), now=now)
     head = pod.restore_outcome.details.get("head_attempt", 0) if pod and pod.restore_outcome else 0
@@ -76,7 +76,16 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, nev
         if not finding.ended:
             return Step(record=record)
         done = SweepEvent(reason="ShardComplete", message=f"shard {record.shard} is complete: {record.done} items")
-        return Step(record=record.changed(state=ShardState.COMPLETE), events=(done,))
+        # A complete shard needs no memory beyond that, and tables are to be small.
+        complete = ShardRecord(
+            shard=record.shard,
+            state=ShardState.COMPLETE,
+            attempt=record.attempt,
+            done=record.done,
+            recorded=record.done,
+            user_failures=record.user_failures,
+        )
+        return Step(record=complete, events=(done,))
     if never_made:
         return Step(record=record.changed(state=ShardState.WAITING))
     if record.state is ShardState.STOPPING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -85,7 +86,7 @@ class PodView:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeView:
-    """One node; an incarnation is known by `uid`, never by `name`, which clouds use again."""
+    """One node."""
 
     name: str
     uid: str
@@ -96,6 +97,11 @@ class NodeView:
     shutting_down: bool = False
     terminating: str = ""
     """Key of a taint by which a cloud announces the node's end, empty where there is none."""
+
+    @cached_property
+    def incarnation(self) -> str:
+        """Which of the nodes of this name it is, for clouds use names again: short, because a table of them is kept."""
+        return hashlib.sha256(self.uid.encode()).hexdigest()[:6]
 
 
 QUOTA_EXCEEDED = "QuotaExceeded"
@@ -132,6 +138,6 @@ class Presence:
     """False where the operator may not read nodes: it then works from what pods say."""
 
     @cached_property
-    def node_uids(self) -> frozenset[str]:
+    def incarnations(self) -> frozenset[str]:
         """The incarnations of nodes that exist."""
-        return frozenset(node.uid for node in self.nodes.values())
+        return frozenset(node.incarnation for node in self.nodes.values())

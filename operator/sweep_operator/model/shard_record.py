@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -28,7 +30,7 @@ class ShardState(StrEnum):
 class ShardRecord:
     """One shard's memory.
 
-    `attempt` is the number of its latest attempt, 0 before the first, and `node` (`name/uid`) where that was placed.
+    `attempt` is the number of its latest attempt, 0 before the first, and `node` (`name/incarnation`) where that ran.
     `signal` is why the latest ended attempt ended, seen at `since` (Unix seconds). `done` counts durable items,
     `recorded` the items last seen recorded, durable or not, and `base` is one more than the items that the current
     attempt has restored, 0 while that is not known. `setbacks` counts attempts in a row that ended without a new item
@@ -55,8 +57,8 @@ class ShardRecord:
         return self.node.partition("/")[0]
 
     @property
-    def node_uid(self) -> str:
-        """UID of that node."""
+    def incarnation(self) -> str:
+        """Which of the nodes of that name."""
         return self.node.partition("/")[2]
 
     def changed(self, **fields: object) -> ShardRecord:
@@ -68,43 +70,73 @@ class ShardRecord:
 class ShardTable:
     """The records of all shards, as the status holds them.
 
-    `text` has one row a shard, joined by `;`, with the fields `state+attempt`, signal (its place in the enumeration),
-    since, done, recorded, base, setbacks, user failures, not before and node (its place in `nodes`), joined by `,` and
-    cut after the last one that differs from its default.
+    `text` has one row a shard, joined by `;`, each with these cells, joined by `,` and cut after the last one that is
+    not empty: state and attempt, signal (its place in the enumeration), since, done, recorded (beyond done), base (the
+    items done since), setbacks, user failures, not before (beyond since) and node (its place in `nodes`).
+
+    A long table is packed, so that the status of the largest sweep stays small: `z`, then the base64 of the deflated
+    cells, column by column, with the nodes as the last line.
     """
 
     text: str = ""
     nodes: tuple[str, ...] = ()
 
 
+PACKED_FROM_CHARACTERS = 32 * 1024
+_PACKED = "z"
+_CELLS = 10
 # By place, to keep the table short: new signals go to the end of the enumeration, none is ever removed.
 _SIGNALS = list(Signal)
+_SIGNAL_PLACES = {signal: str(place) if place else "" for place, signal in enumerate(_SIGNALS)}
 
 
 def table_of(records: Sequence[ShardRecord]) -> ShardTable:
     """Return the table that holds `records`, which are all of a sweep's shards in order."""
-    nodes: dict[str, int] = {}
-    rows = []
-    for record in records:
-        node = nodes.setdefault(record.node, len(nodes) + 1) if record.node else 0
-        numbers: list[float] = [
-            _SIGNALS.index(record.signal),
-            round(record.since, 1),
-            record.done,
-            record.recorded,
-            record.base,
-            record.setbacks,
-            record.user_failures,
-            record.not_before,
-            node,
-        ]
-        while numbers and numbers[-1] == 0:
-            numbers.pop()
-        attempt = str(record.attempt) if record.attempt else ""
-        rows.append(
-            ",".join([record.state.value + attempt, *(f"{number:.12g}" if number else "" for number in numbers)])
-        )
-    return ShardTable(text=";".join(rows), nodes=tuple(nodes))
+    places: dict[str, int] = {}
+    rows = [_row_of(record, places) for record in records]
+    text = ";".join(",".join(row).rstrip(",") for row in rows)
+    nodes = tuple(places)
+    if len(text) + sum(map(len, nodes)) <= PACKED_FROM_CHARACTERS:
+        return ShardTable(text=text, nodes=nodes)
+    lines = [",".join(column) for column in zip(*rows, strict=True)]
+    packed = zlib.compress("\n".join([*lines, ",".join(nodes)]).encode())
+    return ShardTable(text=_PACKED + base64.b64encode(packed).decode())
+
+
+def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
+    since = round(record.since, 1)
+    return [
+        record.state.value + (str(record.attempt) if record.attempt else ""),
+        _SIGNAL_PLACES[record.signal],
+        f"{since:.12g}" if since else "",
+        str(record.done) if record.done else "",
+        str(record.recorded - record.done) if record.recorded != record.done else "",
+        str(record.done - record.base + 1) if record.base else "",
+        str(record.setbacks) if record.setbacks else "",
+        str(record.user_failures) if record.user_failures else "",
+        str(record.not_before - int(since)) if record.not_before else "",
+        str(places.setdefault(record.node, len(places) + 1)) if record.node else "",
+    ]
+
+
+def unpacked(table: ShardTable) -> tuple[list[list[str]], tuple[str, ...]]:
+    """Return a table's rows, each with all its cells, and its nodes.
+
+    Raises
+    ------
+    ValueError
+        Where the table is not one.
+    """
+    if table.text.startswith(_PACKED):
+        try:
+            text = zlib.decompress(base64.b64decode(table.text[1:], validate=True)).decode()
+        except zlib.error as error:
+            raise ValueError(f"status.shardTable cannot be unpacked: {error}") from error
+        *lines, nodes = text.split("\n")
+        columns = [line.split(",") for line in lines]
+        return [list(row) for row in zip(*columns, strict=True)], tuple(nodes.split(",")) if nodes else ()
+    rows = [row.split(",") for row in table.text.split(";")] if table.text else []
+    return [row + [""] * (_CELLS - len(row)) for row in rows], table.nodes
 
 
 def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
@@ -115,32 +147,34 @@ def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
     ValueError
         Where the table is not one: status is written by the operator alone, so somebody else has edited it.
     """
-    records = []
-    rows = table.text.split(";") if table.text else []
-    for shard, row in enumerate(rows):
-        head, *rest = row.split(",")
-        signal, since, *counts = [*rest, *[""] * (9 - len(rest))]
-        done, recorded, base, setbacks, user_failures, not_before, node = (int(count or 0) for count in counts)
-        records.append(
-            ShardRecord(
-                shard=shard,
-                state=ShardState(head[:1]),
-                attempt=int(head[1:] or 0),
-                signal=_SIGNALS[int(signal or 0)],
-                since=float(since or 0),
-                done=done,
-                recorded=recorded,
-                base=base,
-                setbacks=setbacks,
-                user_failures=user_failures,
-                not_before=not_before,
-                node=table.nodes[node - 1] if node else "",
-            )
-        )
-    if len(records) > shards:
-        raise ValueError(f"status.shardTable has {len(records)} rows, the sweep has {shards} shards")
+    rows, nodes = unpacked(table)
+    if len(rows) > shards:
+        raise ValueError(f"status.shardTable has {len(rows)} rows, the sweep has {shards} shards")
+    try:
+        records = [_record_of(shard, row, nodes) for shard, row in enumerate(rows)]
+    except IndexError as error:
+        raise ValueError("status.shardTable refers to a signal or a node that there is not") from error
     records += [ShardRecord(shard=shard) for shard in range(len(records), shards)]
     return records
+
+
+def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
+    head, signal, since_cell, done_cell, recorded, base, setbacks, user_failures, not_before, node = row
+    since, done = float(since_cell or 0), int(done_cell or 0)
+    return ShardRecord(
+        shard=shard,
+        state=ShardState(head[:1]),
+        attempt=int(head[1:] or 0),
+        signal=_SIGNALS[int(signal or 0)],
+        since=since,
+        done=done,
+        recorded=done + int(recorded or 0),
+        base=done - int(base) + 1 if base else 0,
+        setbacks=int(setbacks or 0),
+        user_failures=int(user_failures or 0),
+        not_before=int(since) + int(not_before) if not_before else 0,
+        node=nodes[int(node) - 1] if node else "",
+    )
 
 
 def index_ranges(indices: Sequence[int]) -> str:

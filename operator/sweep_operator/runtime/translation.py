@@ -10,7 +10,15 @@ from typing import Any
 from sweep_operator import api
 from sweep_operator.model import snapshot as model
 from sweep_operator.model.reclaim import Reclaim
-from sweep_operator.model.shard_record import ShardRecord, ShardState, ShardTable, index_ranges, records_of, table_of
+from sweep_operator.model.shard_record import (
+    ShardRecord,
+    ShardState,
+    ShardTable,
+    index_ranges,
+    records_of,
+    table_of,
+    unpacked,
+)
 from sweep_operator.model.signals import Signal
 
 
@@ -142,8 +150,8 @@ def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
     The numbers inside the shard table are such counts too, but for a shard's state and attempt and its last signal.
     """
     lasting = {field: value for field, value in status.items() if field not in _VOLATILE}
-    rows = str(status.get("shardTable", "")).split(";")
-    lasting["shardTable"] = [row.split(",")[:3] for row in rows]
+    rows, _ = unpacked(ShardTable(text=str(status.get("shardTable", ""))))
+    lasting["shardTable"] = [row[:3] for row in rows]
     return lasting
 
 
