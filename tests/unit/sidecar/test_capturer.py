@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resumable_sweep.contract.canonical import identity
+from resumable_sweep.contract.manifest import Manifest, manifest_path, sha256_of_file
+from sweep_sidecar.capture.capturer import Capturer, Look
+from sweep_sidecar.content import BLOB_BYTES, ContentReader, store_blob
+from sweep_sidecar.log.entry import Kind, Writer
+from sweep_sidecar.log.generation import Generation, Segment, parsed_generation
+from sweep_sidecar.log.shard_log import ShardLog
+from sweep_sidecar.store import Unreachable
+from unit.sidecar.memory_store import MemoryStore
+
+HEADER = b'{"kind":"header","schema_version":1,"run_id":"r"}\n'
+LONG_AFTER = 1 << 62
+"""A time of day at which every file was written long ago."""
+
+
+def line(key: int | str, result: object = 0) -> bytes:
+    return json.dumps({"kind": "done", "key": key, "result": result}).encode() + b"\n"
+
+
+def keys(*names: int | str) -> frozenset[str]:
+    return frozenset(identity(name) for name in names)
+
+
+class Shard:
+    """A snapshot directory, a store, and a log to publish looks to."""
+
+    def __init__(self, root: Path, objects: dict[str, bytes] | None = None) -> None:
+        root.mkdir(exist_ok=True)
+        self.root = root
+        self.store = MemoryStore(objects)
+        self.log = ShardLog(self.store, "abcd-shard-00000", writer=Writer(1, "pod", "n"), clock=lambda: 0.0)
+        if objects is None:
+            self.log.take({})
+            self.log.append(Kind.BASE, {"generation": None, "skipped": []})
+        else:
+            self.log.follow(self.log.head())
+        self.blobs: list[int] = []
+        self.capturer = self.new_capturer()
+
+    def new_capturer(self) -> Capturer:
+        def put(data: bytes) -> Segment:
+            self.blobs.append(len(data))
+            return store_blob(self.store, data, nonce=lambda: "nonce")
+
+        return Capturer(self.root, put, clock_ns=lambda: LONG_AFTER)
+
+    def write(self, path: str, data: bytes) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged = target.with_name("staged.tmp")
+        staged.write_bytes(data)
+        staged.replace(target)
+
+    def append(self, path: str, data: bytes) -> None:
+        with (self.root / path).open("ab") as file:
+            file.write(data)
+
+    def write_pair(self, path: str, data: bytes) -> None:
+        self.write(path, data)
+        digest, size = sha256_of_file(self.root / path)
+        self.write(path + ".manifest.json", Manifest(digest, size).to_json().encode())
+
+    def publish(self, look: Look) -> int:
+        generation = Generation(files=look.files, items_done=len(look.counted.keys), progress=look.progress)
+        seq = self.log.append(Kind.GEN, generation.to_body()).entry.seq
+        self.capturer.published(seq)
+        return seq
+
+    def stored(self) -> dict[str, bytes]:
+        """What a restore would bring back."""
+        found = self.log.newest_generation(self.log.head())
+        assert found is not None
+        generation = parsed_generation(found.entry.body, where="here")
+        reader = ContentReader(self.log)
+        return {path: reader.content(version, what=path) for path, version in generation.files.items()}
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> Shard:
+    return Shard(tmp_path / "snapshot")
+
+
+def test_a_log_is_cut_at_its_last_whole_line(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER + line(1) + line(2)[:-5])
+    look = shard.capturer.look()
+    shard.publish(look)
+    assert shard.stored() == {"results.jsonl": HEADER + line(1)}
+    assert look.counted.keys == keys(1)
+    assert look.progress == ("results.jsonl",)
+
+
+def test_only_what_was_added_to_a_log_is_sent(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER + line(0, "x" * 50_000))
+    shard.publish(shard.capturer.look())
+    shard.append("results.jsonl", line(1))
+    look = shard.capturer.look()
+    pieces = look.files["results.jsonl"].segments
+    assert [piece.seq for piece in pieces] == [2, None]
+    assert pieces[1].inline == line(1)
+    shard.publish(look)
+    assert shard.stored()["results.jsonl"] == HEADER + line(0, "x" * 50_000) + line(1)
+    assert shard.blobs == []
+
+
+def test_one_write_to_the_store_is_a_generation_where_little_was_added(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER)
+    shard.publish(shard.capturer.look())
+    shard.append("results.jsonl", line(1))
+    before = len(shard.store.calls)
+    shard.publish(shard.capturer.look())
+    assert [call for call, _ in shard.store.calls[before:]] == ["create"]
+
+
+def test_a_long_tail_goes_into_blobs(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER + line(0, "x" * (BLOB_BYTES + 70_000)))
+    look = shard.capturer.look()
+    shard.publish(look)
+    assert shard.blobs == [BLOB_BYTES, look.files["results.jsonl"].size - BLOB_BYTES]
+    assert look.counted.keys == keys(0)
+    assert shard.stored()["results.jsonl"] == (shard.root / "results.jsonl").read_bytes()
+
+
+def test_entries_stay_small_however_many_files_there_are(shard: Shard) -> None:
+    for number in range(5):
+        shard.write(f"state-{number}", bytes([number]) * 30_000)
+    look = shard.capturer.look()
+    assert shard.blobs == [30_000] * 3
+    shard.publish(look)
+    assert shard.stored() == {f"state-{number}": bytes([number]) * 30_000 for number in range(5)}
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_log_that_was_rewritten_is_taken_whole(shard: Shard, replaced: bool) -> None:
+    shard.write("results.jsonl", HEADER + line(1, "old"))
+    shard.publish(shard.capturer.look())
+    changed = HEADER + line(1, "new") + line(2)
+    if replaced:
+        shard.write("results.jsonl", changed)
+    else:
+        (shard.root / "results.jsonl").write_bytes(changed)
+    look = shard.capturer.look()
+    shard.publish(look)
+    assert shard.stored()["results.jsonl"] == changed
+    assert look.counted.keys == keys(1, 2)
+
+
+def test_the_last_look_finds_what_was_changed_far_before_the_end(shard: Shard) -> None:
+    padding = b"".join(line("pad", "x" * 1000) for _ in range(100))
+    shard.write("results.jsonl", HEADER + line(1, "old") + padding)
+    shard.publish(shard.capturer.look())
+    with (shard.root / "results.jsonl").open("r+b") as file:
+        file.seek(len(HEADER))
+        file.write(line(1, "new"))
+        file.seek(0, os.SEEK_END)
+        file.write(line(2))
+    shard.publish(shard.capturer.look(last=True))
+    assert shard.stored()["results.jsonl"] == HEADER + line(1, "new") + padding + line(2)
+
+
+def test_nothing_new_is_the_same_look(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER + line(1))
+    shard.write_pair("state.bin", b"x" * 100_000)
+    first = shard.capturer.look()
+    shard.publish(first)
+    calls = len(shard.store.calls)
+    second = shard.capturer.look()
+    assert len(shard.store.calls) == calls
+    assert all(version.same_content(first.files[path]) for path, version in second.files.items())
+
+
+def test_a_pair_is_taken_only_when_it_fits(shard: Shard) -> None:
+    shard.write_pair("state.bin", b"old")
+    shard.publish(shard.capturer.look())
+    manifest = manifest_path(shard.root / "state.bin").read_bytes()
+    shard.write("state.bin", b"new")  # its writer has not come to the manifest yet
+    shard.publish(shard.capturer.look())
+    assert shard.stored() == {"state.bin": b"old", "state.bin.manifest.json": manifest}
+    shard.write_pair("state.bin", b"new")
+    shard.publish(shard.capturer.look())
+    assert shard.stored()["state.bin"] == b"new"
+
+
+def test_a_pair_that_never_fits_is_a_problem_in_the_end(shard: Shard) -> None:
+    shard.write("state.bin", b"x")
+    shard.write("state.bin.manifest.json", b"{}")
+    looks = [shard.capturer.look() for _ in range(5)]
+    assert [look.unsettled is None for look in looks] == [True] * 4 + [False]
+    problem = looks[-1].unsettled
+    assert problem is not None
+    assert problem.reason == "CheckpointUnstable"
+    assert "state.bin is not whole" in problem.message
+
+
+def test_the_last_look_says_at_once_what_is_not_whole(shard: Shard) -> None:
+    shard.write("state.bin", b"x")
+    shard.write("state.bin.manifest.json", b"torn")
+    assert shard.capturer.look().unsettled is None
+    assert shard.capturer.look(last=True).unsettled is not None
+
+
+def test_progress_of_mime_engine_waits_for_its_manifest_and_is_counted(shard: Shard) -> None:
+    records = {"completed": [{"key": 1, "result": 2.5}, {"key": "a", "result": None}]}
+    shard.write("exp.h5.progress.json", json.dumps(records).encode())
+    assert shard.capturer.look().files == {}
+    shard.write_pair("exp.h5.progress.json", json.dumps(records).encode())
+    look = shard.capturer.look()
+    assert set(look.files) == {"exp.h5.progress.json", "exp.h5.progress.json.manifest.json"}
+    assert look.counted.keys == keys(1, "a")
+    assert look.progress == ("exp.h5.progress.json",)
+
+
+def test_a_logs_manifest_is_a_file_like_others_and_never_ahead_of_its_log(shard: Shard) -> None:
+    shard.write_pair("results.jsonl", HEADER + line(1))
+    shard.append("results.jsonl", line(2))
+    look = shard.capturer.look()
+    assert set(look.files) == {"results.jsonl", "results.jsonl.manifest.json"}
+    assert look.unsettled is None
+    assert look.counted.keys == keys(1, 2)
+
+
+def test_temporary_and_private_files_are_left_out(shard: Shard) -> None:
+    for path in [".sweep/items.jsonl", "a.tmp", "b.lock", ".c.tmp", ".tmpx1", "deep/.d.txt.aB3dE_", "deep/e.tmp"]:
+        target = shard.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"x")
+    shard.write("deep/.hidden", b"mine")
+    shard.write("deep/er/kept.bin", b"")
+    (shard.root / "link").symlink_to("deep/.hidden")
+    os.mkfifo(shard.root / "fifo")
+    assert set(shard.capturer.look().files) == {"deep/.hidden", "deep/er/kept.bin"}
+
+
+def test_what_was_removed_is_in_no_later_look(shard: Shard) -> None:
+    shard.write("a", b"1")
+    shard.write("b", b"2")
+    shard.publish(shard.capturer.look())
+    (shard.root / "a").unlink()
+    assert set(shard.capturer.look().files) == {"b"}
+
+
+def test_permission_bits_belong_to_the_content(shard: Shard) -> None:
+    shard.write("run.sh", b"#!/bin/sh\n")
+    first = shard.capturer.look().files["run.sh"]
+    (shard.root / "run.sh").chmod(0o755)
+    second = shard.capturer.look().files["run.sh"]
+    assert (first.mode & 0o111, second.mode) == (0, 0o755)
+    assert not second.same_content(first)
+
+
+def test_a_file_that_may_not_be_read_keeps_the_whole_look_back(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard.write("results.jsonl", HEADER + line(1))
+    shard.publish(shard.capturer.look())
+    shard.append("results.jsonl", line(2))
+    shard.write("secret", b"x")
+    opened = Path.open
+
+    def refusing(path: Path, *arguments: object, **options: object) -> object:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refusing)
+    look = shard.capturer.look()
+    assert look.refusal is not None
+    assert look.refusal.reason == "CheckpointUnreadable"
+    assert "set runAsUser" in look.refusal.message
+    assert look.counted.keys == keys(1)
+
+
+def test_a_log_with_a_broken_line_is_not_taken(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER + line(1))
+    shard.publish(shard.capturer.look())
+    shard.append("results.jsonl", b"\x00\x00\x00\n")
+    look = shard.capturer.look()
+    assert look.refusal is not None
+    assert look.refusal.reason == "CheckpointInvalid"
+
+
+def test_a_file_written_to_while_it_is_read_is_taken_later(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard.write("state", b"x" * 200_000)
+    shard.publish(shard.capturer.look())
+    shard.write("state", b"y" * 200_000)
+    fstat = os.fstat
+    still_to_write = [b"z"]
+
+    def fstat_and_write(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        while still_to_write:
+            shard.append("state", still_to_write.pop())
+        return status
+
+    monkeypatch.setattr(os, "fstat", fstat_and_write)
+    shard.publish(shard.capturer.look())
+    assert shard.stored()["state"] == b"x" * 200_000
+    shard.publish(shard.capturer.look())
+    assert shard.stored()["state"] == b"y" * 200_000 + b"z"
+
+
+def test_a_look_cut_short_by_the_store_is_done_again(shard: Shard) -> None:
+    shard.write("results.jsonl", HEADER + line(1))
+    shard.write("big", b"x" * 100_000)
+    shard.store.fault = lambda call, key: "lost" if key.startswith("blobs/") else None
+    with pytest.raises(Unreachable):
+        shard.capturer.look()
+    shard.store.fault = lambda call, key: None
+    shard.publish(shard.capturer.look())
+    assert shard.stored() == {"results.jsonl": HEADER + line(1), "big": b"x" * 100_000}
+
+
+def test_blocks_of_a_large_file_that_did_not_change_are_not_sent_again(shard: Shard) -> None:
+    shard.write("big", bytes(BLOB_BYTES) + b"a" * 100_000)
+    shard.publish(shard.capturer.look())
+    shard.blobs.clear()
+    shard.write("big", bytes(BLOB_BYTES) + b"b" * 100_000)
+    shard.publish(shard.capturer.look())
+    assert shard.blobs == [100_000]
+    assert shard.stored()["big"] == bytes(BLOB_BYTES) + b"b" * 100_000
+
+
+@pytest.mark.parametrize("moved_on", [False, True])
+def test_a_new_process_goes_on_from_what_is_published(shard: Shard, moved_on: bool) -> None:
+    shard.write("results.jsonl", HEADER + line(1))
+    shard.write_pair("x.progress.json", json.dumps({"completed": [{"key": "m", "result": 1}]}).encode())
+    shard.publish(shard.capturer.look())
+    if moved_on:
+        shard.append("results.jsonl", line(2))
+        shard.write_pair("x.progress.json", json.dumps({"completed": [{"key": k, "result": 1} for k in "mn"]}).encode())
+    found = shard.log.newest_generation(shard.log.head())
+    assert found is not None
+    generation = parsed_generation(found.entry.body, where="").after_publishing(found.entry.seq)
+    shard.capturer = shard.new_capturer()
+    reader = ContentReader(shard.log)
+    counted = shard.capturer.adopt(generation, read=lambda path, version: reader.content(version, what=path))
+    assert counted.keys == keys(1, "m")
+    look = shard.capturer.look()
+    assert look.counted.keys == (keys(1, 2, "m", "n") if moved_on else keys(1, "m"))
+    assert look.files["results.jsonl"].segments[0].seq == found.entry.seq
+    shard.publish(look)
+    assert shard.stored()["results.jsonl"] == HEADER + line(1) + (line(2) if moved_on else b"")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["append", "tear", "rewrite", "state", "look", "publish", "restart"]),
+            st.integers(0, 4),
+        ),
+        max_size=25,
+    )
+)
+def test_what_is_stored_is_always_what_was_there(
+    steps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever is appended, torn or rewritten between two looks, the newest generation is the directory at a look."""
+    shard = Shard(tmp_path_factory.mktemp("shard") / "snapshot")
+    shard.write("results.jsonl", HEADER)
+    expected: dict[str, bytes] = {}
+    looked: Look | None = None
+    for number, (step, size) in enumerate(steps):
+        if step == "append":
+            shard.append("results.jsonl", b"\n" + line(number, "x" * 10**size))
+        elif step == "tear":
+            shard.append("results.jsonl", b" " * size)
+        elif step == "rewrite":
+            shard.write("results.jsonl", HEADER + line(number, "r" * size))
+        elif step == "state":
+            shard.write(f"state-{size}", bytes([number]) * 10**size)
+        elif step in ("look", "publish"):
+            looked = shard.capturer.look()
+            files = {path.name: path.read_bytes() for path in shard.root.iterdir() if path.is_file()}
+            log = files["results.jsonl"]
+            expected = {**files, "results.jsonl": log[: log.rfind(b"\n") + 1]}
+            assert {path: version.size for path, version in looked.files.items()} == {
+                path: len(data) for path, data in expected.items()
+            }
+            if step == "publish":
+                shard.publish(looked)
+                assert shard.stored() == expected
+        else:
+            found = shard.log.newest_generation(shard.log.head())
+            shard.capturer = shard.new_capturer()
+            if found is not None:
+                generation = parsed_generation(found.entry.body, where="").after_publishing(found.entry.seq)
+                reader = ContentReader(shard.log)
+
+                def read(path: str, version: object, reader: ContentReader = reader) -> bytes:
+                    return reader.content(version, what=path)  # type: ignore[arg-type]
+
+                shard.capturer.adopt(generation, read=read)
