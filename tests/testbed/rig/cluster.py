@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,13 +24,13 @@ from rig import (
 )
 from rig.addresses import Addresses
 from rig.api import Api, wait_until
-from rig.binaries import binaries
+from rig.binaries import binaries, cache_directory
 from rig.control_plane import ControlPlaneLayout
 from rig.daemons import answers, last_lines
 from rig.errors import RigError
 from rig.machine import MachineSpec
 from rig.progress import Say, say, timed
-from rig.state import NodeSpec, State, cgroup
+from rig.state import NodeSpec, State, cgroup, require_visible
 
 CONTROL_PLANE = "control-plane"
 _BINARIES = (*control_plane.BINARIES, *services.BINARIES, *node.BINARIES)
@@ -98,6 +99,9 @@ class Testbed:
             raise RigError(f"--spot {spot} is not between 0 and --nodes {nodes}")
         packages.require_root_on_linux("`testbed up`")
         packages.require_dbus_library()
+        require_visible(cache_directory(), "the cache (see XDG_CACHE_HOME)")
+        require_visible(Path(sys.prefix), "the Python environment")
+        require_visible(Path(__file__), "the repository")
         packages.install(packages.FOR_THE_CLUSTER, report=self._report)
         programs = binaries(_BINARIES, report=self._report)
         with timed("cluster is up", report=self._report):

@@ -48,8 +48,7 @@ class State:
 
         chosen = directory or os.environ.get("TESTBED_STATE") or cache_directory() / "cluster"
         path = Path(chosen).absolute()
-        if any(path.is_relative_to(hidden) for hidden in _HIDDEN_IN_NODES):
-            raise RigError(f"--state {path} lies below one of {', '.join(_HIDDEN_IN_NODES)}; choose another directory")
+        require_visible(path, "--state")
         return cls(path)
 
     @property
@@ -132,6 +131,14 @@ class State:
             path.with_suffix(".new").write_text(json.dumps(spec.__dict__))
             path.with_suffix(".new").rename(path)
             return spec
+
+
+def require_visible(path: Path, what: str) -> None:
+    """Raise ``RigError`` naming ``what`` if nodes could not see ``path``."""
+    if any(path.is_relative_to(hidden) for hidden in _HIDDEN_IN_NODES):
+        raise RigError(
+            f"{what} {path} lies below one of {', '.join(_HIDDEN_IN_NODES)}, where nodes see their own files"
+        )
 
 
 def network_namespace(index: int, machine: str) -> str:
