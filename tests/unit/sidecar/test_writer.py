@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resumable_sweep.contract.canonical import identity, sha256_of_keys
+from resumable_sweep.contract.items import items_of_list, lines_of
+from resumable_sweep.contract.report import Experiment, Report, Stage
+from sweep_sidecar import layout
+from sweep_sidecar.housekeeping import resolve
+from sweep_sidecar.log.entry import CheckpointCorrupt
+from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded
+from sweep_sidecar.log.shard_log import LogReader
+from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.restore import Restored, ResumeFileMissing, restored_attempt
+from sweep_sidecar.settings import AttemptSettings
+from sweep_sidecar.store import Unreachable
+from unit.sidecar.memory_store import MemoryStore
+
+HEADER = b'{"kind":"header","schema_version":1,"run_id":"run"}\n'
+FOLDER = layout.shard_folder("run", 0)
+
+
+def line(key: int) -> bytes:
+    return json.dumps({"kind": "done", "key": key, "result": key}).encode() + b"\n"
+
+
+def last_line(*keys: int) -> bytes:
+    entry = {"kind": "complete", "total": len(keys), "keys_sha256": sha256_of_keys(keys)}
+    return json.dumps(entry).encode() + b"\n"
+
+
+def never(_: object = None) -> Experiment:
+    raise AssertionError("nobody is to be asked")
+
+
+class Cluster:
+    """A store, and pods one after the other, each with a directory of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.objects: dict[str, bytes] = {}
+        self.store = MemoryStore(self.objects)
+        self.items_sha256 = ""
+        self.named = "results.jsonl"
+        self.nonces = 0
+
+    def nonce(self) -> str:
+        self.nonces += 1
+        return str(self.nonces)
+
+    def settings(self, attempt: int) -> AttemptSettings:
+        snapshot = self.folder / f"pod-{attempt}"
+        snapshot.mkdir(exist_ok=True)
+        return AttemptSettings.from_environment(
+            {
+                "SWEEP_STORE_URL": "memory://run",
+                "SWEEP_RUN_ID": "run",
+                "SWEEP_SHARDS": "1",
+                "SWEEP_SHARD": "0",
+                "SWEEP_ATTEMPT": str(attempt),
+                "SWEEP_POD_UID": f"pod-{attempt}",
+                "SWEEP_SNAPSHOT_DIR": str(snapshot),
+                "SWEEP_CHECKPOINT_FILE": self.named,
+                "SWEEP_ITEMS_SHA256": self.items_sha256,
+            }
+        )
+
+    def restore(self, attempt: int) -> Restored:
+        return restored_attempt(self.store, self.settings(attempt), nonce=self.nonce, clock=lambda: 1.0)
+
+    def mirror(self, attempt: int, told: list[Report] | None = None) -> AttemptWriter:
+        writer = AttemptWriter(
+            MemoryStore(self.objects),
+            self.settings(attempt),
+            nonce=self.nonce,
+            clock=lambda: 1.0,
+            tell=(told if told is not None else []).append,
+        )
+        writer.begin()
+        return writer
+
+    def pod(self, attempt: int) -> AttemptWriter:
+        self.restore(attempt)
+        return self.mirror(attempt)
+
+    def append(self, attempt: int, data: bytes, path: str = "results.jsonl") -> None:
+        with (self.folder / f"pod-{attempt}" / path).open("ab") as file:
+            file.write(data)
+
+    def kinds(self) -> list[str]:
+        reader = LogReader(self.store, FOLDER)
+        head = reader.head()
+        return [] if head is None else [str(reader.read(seq).entry.kind) for seq in range(head.entry.seq + 1)]
+
+    def last_body(self) -> dict[str, object]:
+        head = LogReader(self.store, FOLDER).head()
+        assert head is not None
+        return dict(head.entry.body)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+def test_a_fresh_start_restores_nothing(cluster: Cluster) -> None:
+    assert cluster.restore(1) == Restored(generation=None, items=0, items_total=None)
+    assert cluster.kinds() == ["take", "base"]
+    assert cluster.last_body() == {"generation": None, "skipped": []}
+
+
+def test_a_successor_finds_the_files_where_they_were(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    (cluster.folder / "pod-1" / "deep").mkdir()
+    cluster.append(1, b"\x00" * 200_000, "deep/state.bin")
+    (cluster.folder / "pod-1" / "deep" / "state.bin").chmod(0o750)
+    first.look()
+    assert cluster.restore(2) == Restored(generation=2, items=1, items_total=None)
+    target = cluster.folder / "pod-2"
+    assert (target / "results.jsonl").read_bytes() == HEADER + line(1)
+    assert (target / "deep" / "state.bin").read_bytes() == b"\x00" * 200_000
+    assert (target / "deep" / "state.bin").stat().st_mode & 0o777 == 0o750
+    assert sorted(path.name for path in (target / ".sweep").iterdir()) == ["restored-2"]
+
+
+def test_a_restore_started_again_in_its_pod_leaves_the_experiments_files_alone(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER)
+    first.look()
+    again = cluster.restore(2)
+    cluster.append(2, line(5))
+    assert cluster.restore(2) == again
+    assert (cluster.folder / "pod-2" / "results.jsonl").read_bytes() == HEADER + line(5)
+    assert cluster.kinds() == ["take", "base", "gen", "take", "base"]
+
+
+def test_a_restore_that_died_half_way_is_done_again(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    first.look()
+    writes = 0
+
+    def fail_at_base(call: str, key: str) -> str | None:
+        nonlocal writes
+        writes += call == "create" and "/log/" in key
+        return "unanswered" if writes == 2 else None
+
+    cluster.store.fault = fail_at_base
+    with pytest.raises(Unreachable):
+        cluster.restore(2)
+    cluster.store.fault = lambda call, key: None
+    assert cluster.restore(2).generation == 2
+    assert cluster.kinds() == ["take", "base", "gen", "take", "base", "take", "base"]
+
+
+def test_a_relaunch_without_its_file_fails_aloud(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER)
+    first.look()
+    cluster.named = "reslts.jsonl"
+    with pytest.raises(ResumeFileMissing, match=r"names 'reslts.jsonl'.*results.jsonl"):
+        cluster.restore(2)
+
+
+def test_corruption_is_named_and_nothing_is_taken_for_restored(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    cluster.append(1, b"x" * 100_000, "big")
+    first.look()
+    blob = next(key for key in cluster.objects if key.startswith("blobs/"))
+    whole = cluster.objects[blob]
+    for damaged in (whole[:-1] + b"y", whole[:-1]):
+        cluster.objects[blob] = damaged
+        with pytest.raises(CheckpointCorrupt, match=blob):
+            cluster.restore(2)
+    del cluster.objects[blob]
+    with pytest.raises(CheckpointCorrupt, match=f"{blob} is missing"):
+        cluster.restore(3)
+    assert not (cluster.folder / "pod-3" / ".sweep" / "restored-3").exists()
+
+
+def test_nothing_is_written_where_nothing_changed(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    writer.look()
+    cluster.append(1, HEADER)
+    writer.look()
+    kinds = cluster.kinds()
+    writer.look()
+    cluster.append(1, b'{"kind":"do')
+    writer.look()
+    assert cluster.kinds() == kinds == ["take", "base", "gen"]
+
+
+def test_a_relaunch_that_records_nothing_writes_no_generation(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    cluster.append(1, b"state", "state.bin")
+    first.look()
+    cluster.pod(2).look()
+    assert cluster.kinds() == ["take", "base", "gen", "take", "base"]
+
+
+def test_progress_is_told_when_it_is_durable(cluster: Cluster) -> None:
+    told: list[Report] = []
+    cluster.restore(1)
+    writer = cluster.mirror(1, told)
+    assert [report.items_done for report in told] == [0]
+    cluster.append(1, HEADER + line(1) + line(2))
+    writer.look()
+    assert [(report.items_recorded, report.items_done) for report in told[1:]] == [(2, 0), (2, 2)]
+    assert told[-1].generation == 2
+    cluster.restore(2)
+    told.clear()
+    cluster.mirror(2, told)
+    assert [(one.items_restored, one.items_done, one.items_recorded) for one in told] == [(2, 2, 2)]
+
+
+def test_progress_that_went_backwards_is_not_published(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) + line(2))
+    writer.look()
+    log = cluster.folder / "pod-1" / "results.jsonl"
+    log.write_bytes(HEADER + line(2) + line(3))
+    writer.look()
+    assert writer.report.problem == "ProgressWentBackwards"
+    assert cluster.kinds() == ["take", "base", "gen"]
+    log.write_bytes(HEADER + line(2) + line(3) + line(1))
+    writer.look()
+    assert writer.report.problem == ""
+    assert writer.report.items_done == 3
+    assert cluster.kinds() == ["take", "base", "gen", "gen"]
+
+
+def test_progress_is_held_against_what_was_restored(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    first.look()
+    second = cluster.pod(2)
+    (cluster.folder / "pod-2" / "results.jsonl").write_bytes(HEADER)
+    second.finish(never)
+    assert second.report.problem == "ProgressWentBackwards"
+    assert second.report.stage is Stage.SEALED
+    assert cluster.kinds()[-2:] == ["base", "seal"]
+
+
+def test_nothing_is_published_that_a_relaunch_could_not_go_on_from(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, b"{}", "config.json")
+    writer.look()
+    assert cluster.kinds() == ["take", "base"]
+    writer.finish(lambda: Experiment.UNKNOWN)
+    assert cluster.kinds() == ["take", "base", "seal"]
+    assert writer.report.problem == "ResumeFileMissing"
+    assert cluster.restore(2).generation is None
+
+
+def test_the_librarys_word_completes_the_shard(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) + line(2) + last_line(1, 2))
+    writer.finish(never)
+    assert writer.report.stage is Stage.COMPLETE
+    assert cluster.kinds() == ["take", "base", "gen", "complete"]
+    assert cluster.last_body() == {"generation": 2, "proof": "log", "items": 2, "keys_sha256": sha256_of_keys([1, 2])}
+    with pytest.raises(ShardComplete):
+        cluster.restore(2)
+
+
+def test_the_librarys_word_must_fit_what_is_recorded(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) + last_line(1, 2))
+    writer.finish(never)
+    assert writer.report.stage is Stage.SEALED
+
+
+@pytest.mark.parametrize(("recorded", "stage"), [(4, Stage.COMPLETE), (3, Stage.SEALED)])
+def test_records_that_cover_the_items_complete_the_shard(cluster: Cluster, recorded: int, stage: Stage) -> None:
+    text = json.dumps([{"key": key} for key in range(4)])
+    cluster.items_sha256 = resolve(cluster.store, text).sha256
+    writer = cluster.pod(1)
+    assert writer.report.items_total == 4
+    own = (cluster.folder / "pod-1" / ".sweep" / "items.jsonl").read_text()
+    assert own == "".join(lines_of(items_of_list(json.loads(text))))
+    cluster.append(1, HEADER + b"".join(line(key) for key in range(recorded)))
+    writer.finish(never)
+    assert writer.report.stage is stage
+    assert writer.report.items_done == recorded
+
+
+def test_a_relaunch_with_nothing_left_to_do_completes_what_is_stored(cluster: Cluster) -> None:
+    cluster.items_sha256 = resolve(cluster.store, '[{"key": 1}]').sha256
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    first.look()
+    second = cluster.pod(2)
+    second.finish(never)
+    assert second.report.stage is Stage.COMPLETE
+    assert cluster.last_body()["generation"] == 2
+
+
+@pytest.mark.parametrize(
+    ("ended", "stage"),
+    [
+        (Experiment.SUCCEEDED, Stage.COMPLETE),
+        (Experiment.FAILED, Stage.SEALED),
+        (Experiment.UNKNOWN, Stage.SEALED),
+    ],
+)
+def test_an_exit_of_its_own_accord_completes_a_shard_that_nothing_else_can(
+    cluster: Cluster, ended: Experiment, stage: Stage
+) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, b"any format", "out.bin")
+
+    def ask() -> Experiment:
+        assert cluster.kinds()[-1] == "base"  # nothing is written before the answer
+        return ended
+
+    writer.finish(ask)
+    assert writer.report.stage is stage
+    assert cluster.kinds()[-1] == ("complete" if stage is Stage.COMPLETE else "seal")
+    assert ("gen" in cluster.kinds()) is (stage is Stage.COMPLETE)
+
+
+def test_an_exit_proves_nothing_where_not_all_is_stored(cluster: Cluster) -> None:
+    cluster.named = "state.bin"
+    writer = cluster.pod(1)
+    cluster.append(1, b"x", "state.bin")
+    cluster.append(1, b"torn", "state.bin.manifest.json")
+    writer.finish(never)
+    assert writer.report.stage is Stage.SEALED
+    assert writer.report.problem == "CheckpointUnstable"
+
+
+def test_a_zombie_stops_for_good(cluster: Cluster) -> None:
+    zombie = cluster.pod(1)
+    cluster.append(1, HEADER)
+    zombie.look()
+    cluster.restore(2)
+    cluster.append(1, line(1))
+    zombie.look()
+    assert (zombie.report.stage, zombie.report.problem) == (Stage.STOPPED, "Superseded")
+    cluster.append(1, line(2))
+    zombie.look()
+    zombie.finish(never)
+    assert zombie.report.stage is Stage.STOPPED
+    assert cluster.kinds() == ["take", "base", "gen", "take", "base"]
+    cluster.settings(1).restored_marker.unlink()
+    with pytest.raises(Superseded):
+        cluster.restore(1)
+
+
+def test_a_hint_is_checked_in_the_store(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    writer.check_standing()
+    assert writer.report.stage is Stage.MIRRORING
+    cluster.restore(2)
+    writer.check_standing()
+    assert writer.report.stage is Stage.STOPPED
+
+
+def test_a_mirror_needs_its_restore(cluster: Cluster) -> None:
+    with pytest.raises(Misplaced, match="run `restore` first"):
+        cluster.mirror(1)
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered"])
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_the_end_is_written_whatever_reply_is_lost(cluster: Cluster, fault: str, failing: int) -> None:
+    writer = cluster.pod(1)
+    store = writer._store
+    assert isinstance(store, MemoryStore)
+    cluster.append(1, HEADER + line(1))
+    cluster.append(1, b"x" * 100_000, "big")
+    calls = 0
+
+    def fail_once(call: str, key: str) -> str | Callable[[], None] | None:
+        nonlocal calls
+        calls += call == "create"
+        return fault if call == "create" and calls == failing + 1 else None
+
+    store.fault = fail_once
+    cluster.append(1, last_line(1))
+    with pytest.raises(Unreachable):
+        writer.finish(never)
+    writer.finish(never)
+    assert writer.report.stage is Stage.COMPLETE
+    assert cluster.kinds() == ["take", "base", "gen", "complete"]
+    assert writer.report.items_done == 1
+
+
+def test_a_generation_whose_reply_was_lost_is_followed_by_what_came_after(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    store = writer._store
+    assert isinstance(store, MemoryStore)
+    cluster.append(1, HEADER + line(1))
+    store.fault = lambda call, key: "unanswered" if call == "create" else None
+    with pytest.raises(Unreachable):
+        writer.look()
+    assert writer.report.items_done == 0
+    store.fault = lambda call, key: None
+    cluster.append(1, line(2))
+    writer.look()
+    assert cluster.kinds() == ["take", "base", "gen", "gen"]
+    assert writer.report.items_done == 2
+    restored = cluster.restore(2)
+    assert restored.items == 2
+    assert (cluster.folder / "pod-2" / "results.jsonl").read_bytes() == HEADER + line(1) + line(2)
+
+
+def test_a_mirror_started_again_in_place_goes_on(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    first.look()
+    cluster.append(1, line(2))
+    second = cluster.mirror(1)
+    second.look()
+    assert second.report.items_done == 2
+    assert cluster.kinds() == ["take", "base", "gen", "gen"]
+    second.finish(never)
+    third = cluster.mirror(1)
+    assert third.report.stage is Stage.SEALED
+    third.finish(never)
+    assert cluster.kinds() == ["take", "base", "gen", "gen", "seal"]
+
+
+def test_identities_keep_types_apart(cluster: Cluster) -> None:
+    cluster.items_sha256 = resolve(cluster.store, '[{"key": 1}, {"key": "1"}]').sha256
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    writer.finish(never)
+    assert identity(1) != identity("1")
+    assert writer.report.stage is Stage.SEALED
