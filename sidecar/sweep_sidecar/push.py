@@ -63,7 +63,7 @@ class HttpOperator:
             raise PushFailed(f"{self._url}: {error}") from error
 
 
-class Sequence:
+class ReportNumbers:
     """Numbers that grow with every report of a pod, over restarts of its container too: milliseconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -93,14 +93,14 @@ class Pusher:
         self,
         operator: Operator,
         *,
-        sequence: Sequence,
+        numbers: ReportNumbers,
         heard: Callable[[Answer], None],
         jitter: Callable[[], float],
         heartbeat_s: float = HEARTBEAT_S,
         least_pause_s: float = LEAST_PAUSE_S,
     ) -> None:
         self._operator = operator
-        self._sequence = sequence
+        self._numbers = numbers
         self._heard = heard
         self._jitter = jitter
         self._heartbeat_s = heartbeat_s
@@ -139,7 +139,7 @@ class Pusher:
     def _send(self, report: Report) -> Answer:
         # One at a time, so that the operator sees the sequence numbers in order.
         with self._sending:
-            return self._operator.tell(replace(report, sequence=self._sequence.next()))
+            return self._operator.tell(replace(report, sequence=self._numbers.next()))
 
     def _send_all(self) -> None:
         failures = 0

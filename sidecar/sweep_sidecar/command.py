@@ -1,0 +1,237 @@
+"""The sidecar's command: `restore`, `mirror`, `resolve` or `merge`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from resumable_sweep.contract.items import ItemsInvalid
+from resumable_sweep.contract.outcome import MESSAGE_PATH, Exit, Outcome
+from resumable_sweep.contract.report import Answer, Report, Stage
+from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve
+from sweep_sidecar.items import ItemsChanged
+from sweep_sidecar.log.entry import CheckpointCorrupt
+from sweep_sidecar.log.fencing import ShardComplete, Superseded
+from sweep_sidecar.mirror.life import MirrorLife
+from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.push import HttpOperator, Pusher, ReportNumbers
+from sweep_sidecar.restore import Restored, ResumeFileMissing, restored_attempt
+from sweep_sidecar.settings import AttemptSettings, RunSettings, SettingsInvalid
+from sweep_sidecar.store import StoreNotCreateOnly, Unreachable, UrlUnsupported, open_store
+
+_Result = TypeVar("_Result")
+_LOG = logging.getLogger("sweep_sidecar")
+_DEFAULT_ITEMS = Path("/sweep/items/items.json")
+_PATIENCE_S = 120.0
+"""How long a role that runs once keeps asking a store that does not answer before it gives up."""
+
+_EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
+    (SettingsInvalid, Exit.USAGE, "SettingsInvalid"),
+    (UrlUnsupported, Exit.USAGE, "UrlUnsupported"),
+    (ItemsInvalid, Exit.ITEMS_INVALID, "ItemsInvalid"),
+    (Unreachable, Exit.STORE_UNREACHABLE, "StoreUnreachable"),
+    (CheckpointCorrupt, Exit.CHECKPOINT_CORRUPT, "CheckpointCorrupt"),
+    (ResumeFileMissing, Exit.RESUME_FILE_MISSING, "ResumeFileMissing"),
+    (ItemsChanged, Exit.ITEMS_CHANGED, "ItemsChanged"),
+    (StoreNotCreateOnly, Exit.STORE_NOT_CREATE_ONLY, "StoreNotCreateOnly"),
+    (Incomplete, Exit.INCOMPLETE, "Incomplete"),
+    (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
+    (Superseded, Exit.SUPERSEDED, "Superseded"),
+    (ShardComplete, Exit.COMPLETE, "Complete"),
+)
+"""Errors with an exit code and a reason of their own."""
+
+
+def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
+    """Run one role and return its exit code; how it went is the termination message, and the last line of stdout.
+
+    `ends` are the signals that end a container; the caller has blocked them.
+    """
+    options = _parser().parse_args(arguments)
+    _log_as_json()
+    environment = os.environ
+    roles: dict[str, Callable[[], tuple[Exit, Outcome]]] = {
+        "restore": lambda: _restore(environment),
+        "mirror": lambda: _mirror(environment, ends),
+        "resolve": lambda: _resolve(environment, options.items),
+        "merge": lambda: _merge(environment),
+    }
+    if options.role != "mirror":
+        _exit_on(ends)
+    try:
+        code, outcome = roles[options.role]()
+    except Exception as error:
+        code, outcome = _failure(error)
+    _LOG.info("%s: %s", outcome.reason, outcome.message)
+    _leave_message(outcome)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sweep-sidecar", description="Keep the checkpoints of a sweep in a store.")
+    roles = parser.add_subparsers(dest="role", required=True)
+    roles.add_parser("restore", help="take the shard and restore its newest generation (init container)")
+    roles.add_parser("mirror", help="mirror the snapshot directory until the experiment has ended (native sidecar)")
+    resolving = roles.add_parser("resolve", help="write the run's items into the store, once")
+    resolving.add_argument(
+        "--items",
+        type=Path,
+        default=_DEFAULT_ITEMS,
+        help='file with {"list": [...]}, {"matrix": {...}}, a JSON list or JSON Lines (default: %(default)s)',
+    )
+    roles.add_parser("merge", help="merge the results of a complete run")
+    return parser
+
+
+def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
+    settings = AttemptSettings.from_environment(environment)
+    store = _patiently(lambda: open_store(settings.run.store_url))
+    try:
+        restored = _patiently(lambda: restored_attempt(store, settings, nonce=_nonce, clock=time.time))
+    except Superseded as error:
+        head = {"head_attempt": error.head.writer.attempt}
+        return Exit.SUPERSEDED, Outcome("Superseded", str(error), head)
+    report = _restore_report(settings, restored)
+    if restored.generation is None:
+        return Exit.OK, Outcome("FreshStart", "nothing is stored yet: the shard starts from its first item", report)
+    message = f"restored generation {restored.generation} with {restored.items} items"
+    return Exit.OK, Outcome("Restored", message, report)
+
+
+def _restore_report(settings: AttemptSettings, restored: Restored) -> dict[str, Any]:
+    report = Report(
+        run_id=settings.run.run_id,
+        shard=settings.shard,
+        attempt=settings.attempt,
+        sequence=ReportNumbers().next(),
+        stage=Stage.RESTORING,
+        items_done=restored.items,
+        items_recorded=restored.items,
+        items_restored=restored.items,
+        items_total=restored.items_total,
+        generation=restored.generation,
+    )
+    return asdict(report)
+
+
+def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) -> tuple[Exit, Outcome]:
+    settings = AttemptSettings.from_environment(environment)
+    store = _patiently(lambda: open_store(settings.run.store_url))
+    numbers = ReportNumbers()
+
+    def pusher_for(heard: Callable[[Answer], None]) -> Pusher:
+        operator = HttpOperator(settings.report_url, settings.token_file)
+        return Pusher(operator, numbers=numbers, heard=heard, jitter=random.random)
+
+    life = MirrorLife(
+        settings,
+        writer_for=lambda tell: AttemptWriter(store, settings, nonce=_nonce, clock=time.time, tell=tell),
+        pusher_for=pusher_for if settings.report_url else None,
+    )
+    report = life.run(ends)
+    reason = "Superseded" if report.problem == "Superseded" else report.stage.value.capitalize()
+    message = report.message or f"{report.items_done} items are in the store, generation {report.generation}"
+    details = asdict(report) | {"sequence": numbers.next()}
+    return Exit.OK, Outcome(reason, message, details)
+
+
+def _resolve(environment: Mapping[str, str], items: Path) -> tuple[Exit, Outcome]:
+    settings = RunSettings.from_environment(environment)
+    try:
+        text = items.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ItemsInvalid(f"cannot read the items from {items}: {error}") from error
+    store = _patiently(lambda: open_store(settings.store_url))
+    resolved = _patiently(lambda: resolve(store, text))
+    message = f"{resolved.items} items, sha256 {resolved.sha256}"
+    return Exit.OK, Outcome("Resolved", message, {"items": resolved.items, "items_sha256": resolved.sha256})
+
+
+def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
+    settings = RunSettings.from_environment(environment)
+    store = _patiently(lambda: open_store(settings.store_url))
+    merged = _patiently(lambda: merge(store, settings))
+    message = f"{merged.items} results in {merged.url}"
+    if merged.left_out:
+        message += f"; {merged.left_out} records of keys that are no items of this run were left out"
+    details = {
+        "url": merged.url,
+        "sha256": merged.sha256,
+        "items": merged.items,
+        "provenance_url": merged.provenance_url,
+    }
+    return Exit.OK, Outcome("Merged", message, details)
+
+
+def _patiently(step: Callable[[], _Result]) -> _Result:
+    """Do `step`, again and again where the store does not answer, and give up in the end."""
+    until = time.monotonic() + _PATIENCE_S
+    pause_s = 1.0
+    while True:
+        try:
+            return step()
+        except Unreachable as error:
+            if time.monotonic() + pause_s > until:
+                raise
+            _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
+        time.sleep(pause_s)
+        pause_s = min(15.0, pause_s * 2)
+
+
+def _failure(error: Exception) -> tuple[Exit, Outcome]:
+    for kind, code, reason in _EXITS:
+        if isinstance(error, kind):
+            return code, Outcome(reason, str(error))
+    _LOG.error("this is a defect of the sidecar", exc_info=error)
+    return Exit.FAILED, Outcome("Failed", f"{type(error).__name__}: {error}")
+
+
+def _leave_message(outcome: Outcome) -> None:
+    text = outcome.to_json()
+    print(text, flush=True)
+    message = Path(MESSAGE_PATH)
+    if message.exists():  # made by the kubelet; elsewhere there is nobody to read it
+        try:
+            message.write_text(text)
+        except OSError as error:
+            _LOG.warning("cannot write %s: %s", message, error)
+
+
+def _exit_on(ends: Collection[signal.Signals]) -> None:
+    for number in ends:
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
+
+
+def _nonce() -> str:
+    return uuid.uuid4().hex
+
+
+def _log_as_json() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
