@@ -28,10 +28,9 @@ def decide(snapshot: Snapshot, now: float) -> Plan:
         return _finished(snapshot)
     draft = _Draft(sweep=sweep, snapshot=snapshot, now=now, status=sweep.status, records=list(sweep.status.records))
     draft.step_shards()
-    resolved = not sweep.spec.has_items or bool(draft.status.items_sha256)
-    if not resolved and not sweep.spec.suspend:
+    if sweep.spec.has_items and not draft.status.items_sha256 and not sweep.spec.suspend:
         draft.keep_house(housekeeping.resolve)
-    elif resolved:
+    if not sweep.spec.has_items or draft.status.items_sha256:
         draft.stop_or_start()
     if all(record.state is ShardState.COMPLETE for record in draft.records):
         draft.keep_house(housekeeping.merge)

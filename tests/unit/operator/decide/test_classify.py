@@ -1,0 +1,220 @@
+"""Every row of the evidence table, and what wins where several pieces of evidence meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from builders import NODE, NOW, crashed, ended, main, node, pod, report, restore
+
+from resumable_sweep.contract.outcome import Exit, Outcome
+from resumable_sweep.contract.report import Report, Stage
+from sweep_operator.decide.classify import (
+    AMBIGUOUS_SECONDS,
+    STANDS,
+    UNREACHABLE_AFTER_SECONDS,
+    Finding,
+    finding_of,
+)
+from sweep_operator.model.observed import ContainerView, NodeView, PodView, Presence
+from sweep_operator.model.signals import Signal
+
+
+HERE = node()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    sees: PodView | None
+    signal: Signal
+    ended: bool = True
+    node: NodeView | None = HERE
+    nodes_visible: bool = True
+    incarnation: str = HERE.incarnation
+    absent: bool = False
+    says: Report | None = None
+
+
+def judged(case: Case, now: float = NOW) -> Finding:
+    nodes = {NODE: case.node} if case.node else {}
+    return finding_of(
+        case.sees,
+        absent=case.absent,
+        incarnation=case.incarnation,
+        presence=Presence(nodes=nodes, nodes_visible=case.nodes_visible),
+        report=case.says,
+        now=now,
+    )
+
+
+def disrupted(by: str, **fields: Any) -> PodView:
+    return pod(disruption=by, **fields)
+
+
+def killed(at: float | None = NOW - 60, **fields: Any) -> PodView:
+    return pod(phase="Failed", mains=(ended(137, at=at),), **fields)
+
+
+def restore_failed(code: int) -> PodView:
+    return pod(phase="Failed", mains=(main(started=False),), **restore(code))
+
+
+SEALED = report(stage=Stage.SEALED)
+STOPPED = report(stage=Stage.STOPPED, message="attempt 7 has taken the shard")
+UNKNOWN = node(ready="Unknown", ready_since=NOW - UNREACHABLE_AFTER_SECONDS)
+
+TABLE = {
+    "nothing unusual": Case(sees=pod(), signal=Signal.NONE, ended=False),
+    "a pod that is not cached yet": Case(sees=None, signal=Signal.NONE, ended=False),
+    "evicted through the API": Case(sees=disrupted("EvictionByEvictionAPI"), signal=Signal.EVICTED, ended=False),
+    "evicted, and terminal": Case(sees=disrupted("EvictionByEvictionAPI", phase="Failed"), signal=Signal.EVICTED),
+    "evicted, and sealed": Case(sees=disrupted("EvictionByEvictionAPI"), says=SEALED, signal=Signal.EVICTED),
+    "deleted by the taint manager": Case(sees=disrupted("DeletionByTaintManager"), signal=Signal.TAINTED, ended=False),
+    "preempted by the scheduler": Case(sees=disrupted("PreemptionByScheduler"), signal=Signal.PREEMPTED, ended=False),
+    "collected with its node": Case(
+        sees=disrupted("DeletionByPodGC", phase="Failed"), node=None, signal=Signal.POD_COLLECTED
+    ),
+    "terminated by the kubelet, exit 0": Case(
+        sees=disrupted("TerminationByKubelet", phase="Succeeded", mains=(ended(0),)), signal=Signal.KUBELET_TERMINATED
+    ),
+    "terminated by the kubelet, out of memory": Case(
+        sees=disrupted("TerminationByKubelet", phase="Failed", mains=(ended(137, reason="OOMKilled"),)),
+        signal=Signal.KUBELET_TERMINATED,
+    ),
+    "a disruption with a new name": Case(sees=disrupted("ByTheFullMoon"), signal=Signal.DISRUPTED, ended=False),
+    "disrupted, and its node is gone": Case(sees=disrupted("DeletionByTaintManager"), node=None, signal=Signal.TAINTED),
+    "evicted under node pressure": Case(
+        sees=disrupted("TerminationByKubelet", phase="Failed", reason="Evicted"), signal=Signal.NODE_PRESSURE
+    ),
+    "evicted for its own storage": Case(sees=pod(phase="Failed", reason="Evicted"), signal=Signal.STORAGE_LIMIT),
+    "shut down with its node": Case(sees=pod(phase="Failed", reason="Terminated"), signal=Signal.NODE_SHUTDOWN),
+    "shut down, exit 1": Case(
+        sees=pod(phase="Failed", reason="NodeShutdown", mains=(ended(1),)), signal=Signal.NODE_SHUTDOWN
+    ),
+    "node gone": Case(sees=pod(), node=None, signal=Signal.NODE_GONE),
+    "node gone, nodes unreadable": Case(sees=pod(), node=None, nodes_visible=False, signal=Signal.NONE, ended=False),
+    "node replaced under its name": Case(sees=pod(), node=node(uid="another"), signal=Signal.NODE_REPLACED),
+    "node shutting down": Case(
+        sees=pod(), node=node(ready="False", shutting_down=True), signal=Signal.NODE_SHUTTING_DOWN, ended=False
+    ),
+    "node shutting down, and sealed": Case(
+        sees=pod(), node=node(shutting_down=True), says=SEALED, signal=Signal.NODE_SHUTTING_DOWN
+    ),
+    "node about to be removed": Case(
+        sees=pod(), node=node(terminating="karpenter.sh/disrupted"), signal=Signal.NODE_SHUTTING_DOWN, ended=False
+    ),
+    "node not ready, but answering": Case(sees=pod(), node=node(ready="False"), signal=Signal.NONE, ended=False),
+    "node silent for long": Case(sees=pod(), node=UNKNOWN, signal=Signal.NODE_UNREACHABLE),
+    "node silent for a moment": Case(
+        sees=pod(), node=node(ready="Unknown", ready_since=NOW - 1), signal=Signal.NONE, ended=False
+    ),
+    "deleted raw": Case(sees=pod(deleted=True), signal=Signal.POD_DELETED, ended=False),
+    "deleted raw, and sealed": Case(sees=pod(deleted=True), says=SEALED, signal=Signal.POD_DELETED),
+    "vanished": Case(sees=None, absent=True, signal=Signal.POD_VANISHED),
+    "vanished with its node": Case(sees=None, absent=True, node=None, signal=Signal.NODE_GONE),
+    "exit 0 that proves nothing": Case(sees=pod(phase="Succeeded", mains=(ended(0),)), signal=Signal.UNPROVEN),
+    "its writer has stopped for good": Case(sees=pod(), says=STOPPED, signal=Signal.SUPERSEDED),
+    "sealed, and not terminal yet": Case(sees=pod(), says=SEALED, signal=Signal.NONE, ended=False),
+    "exit 1": Case(sees=crashed(1), signal=Signal.CONTAINER_FAILED),
+    "exit 1, and its node went afterwards": Case(sees=crashed(1), node=None, signal=Signal.CONTAINER_FAILED),
+    "one of two mains failed": Case(
+        sees=pod(phase="Failed", mains=(ended(0, name="a"), ended(2, name="b"))), signal=Signal.CONTAINER_FAILED
+    ),
+    "out of memory": Case(sees=crashed(137, reason="OOMKilled"), signal=Signal.OUT_OF_MEMORY),
+    "one main ended the other out of memory": Case(
+        sees=pod(phase="Failed", mains=(ended(143, name="a"), ended(137, name="b", reason="OOMKilled"))),
+        signal=Signal.OUT_OF_MEMORY,
+    ),
+    "past its deadline": Case(sees=pod(phase="Failed", reason="DeadlineExceeded"), signal=Signal.DEADLINE),
+    "killed by a signal long ago": Case(sees=killed(), signal=Signal.CONTAINER_FAILED),
+    "killed by a signal just now": Case(sees=killed(at=NOW - 1), signal=Signal.NONE, ended=False),
+    "killed by a signal nobody knows when": Case(sees=killed(at=None), signal=Signal.CONTAINER_FAILED),
+    "killed by a signal, and its node is gone": Case(sees=killed(), node=None, signal=Signal.NODE_GONE),
+    "a container the kubelet has lost": Case(
+        sees=crashed(137, reason="ContainerStatusUnknown", at=None), signal=Signal.CONTAINER_LOST
+    ),
+    "a command that does not exist": Case(sees=crashed(128, reason="StartError"), signal=Signal.START_FAILED),
+    "the user's own init container failed": Case(
+        sees=pod(phase="Failed", mains=(main(started=False),), inits=(ended(3, name="prepare"),)),
+        signal=Signal.CONTAINER_FAILED,
+    ),
+    "no room on the node": Case(
+        sees=pod(phase="Failed", reason="OutOfnvidia.com/gpu", mains=()), signal=Signal.REJECTED
+    ),
+    "refused by the kubelet": Case(
+        sees=pod(phase="Failed", reason="UnexpectedAdmissionError", mains=()), signal=Signal.REJECTED
+    ),
+    "failed without a container that did": Case(sees=pod(phase="Failed", mains=()), signal=Signal.REJECTED),
+    "restore: the store does not answer": Case(
+        sees=restore_failed(Exit.STORE_UNREACHABLE), signal=Signal.STORE_UNREACHABLE
+    ),
+    "restore: corrupt": Case(sees=restore_failed(Exit.CHECKPOINT_CORRUPT), signal=Signal.CHECKPOINT_CORRUPT),
+    "restore: the named file is missing": Case(
+        sees=restore_failed(Exit.RESUME_FILE_MISSING), signal=Signal.RESUME_FILE_MISSING
+    ),
+    "restore: other items": Case(sees=restore_failed(Exit.ITEMS_CHANGED), signal=Signal.ITEMS_CHANGED),
+    "restore: wrong settings": Case(sees=restore_failed(Exit.USAGE), signal=Signal.CONFIGURATION),
+    "restore: superseded": Case(sees=restore_failed(Exit.SUPERSEDED), signal=Signal.SUPERSEDED),
+    "restore: crashed": Case(sees=restore_failed(1), signal=Signal.START_FAILED),
+    "restore: killed with its node": Case(sees=restore_failed(137), node=None, signal=Signal.NODE_GONE),
+}
+
+
+@pytest.mark.parametrize("case", TABLE.values(), ids=TABLE.keys())
+def test_evidence(case: Case) -> None:
+    finding = judged(case)
+    assert (finding.signal, finding.ended) == (case.signal, case.ended)
+    assert not finding.complete
+
+
+COMPLETE = report(stage=Stage.COMPLETE)
+PROVEN = {
+    "pushed while the pod still seems to run": Case(sees=pod(), says=COMPLETE, signal=Signal.NONE),
+    "pushed, and the pod is gone": Case(sees=None, absent=True, says=COMPLETE, signal=Signal.NONE),
+    "pushed, and the node went away before the pod could end": Case(
+        sees=pod(), node=None, says=COMPLETE, signal=Signal.NONE
+    ),
+    "in the mirror's last words": Case(
+        sees=pod(phase="Succeeded", mirror_outcome=Outcome("Complete", "", {"stage": "complete"})), signal=Signal.NONE
+    ),
+    "although the pod failed": Case(sees=crashed(1), says=COMPLETE, signal=Signal.NONE),
+    "found by restore": Case(sees=restore_failed(Exit.COMPLETE), signal=Signal.NONE),
+    "in a shutdown": Case(sees=disrupted("TerminationByKubelet", phase="Failed"), says=COMPLETE, signal=Signal.NONE),
+}
+
+
+@pytest.mark.parametrize("case", PROVEN.values(), ids=PROVEN.keys())
+def test_completion_beats_all_other_evidence(case: Case) -> None:
+    assert judged(case) == Finding(complete=True, ended=True)
+
+
+def test_a_silent_node_is_looked_at_again_when_it_counts_as_dead() -> None:
+    case = Case(sees=pod(), node=node(ready="Unknown", ready_since=NOW - 10), signal=Signal.NONE)
+    assert judged(case) == Finding(again_at=NOW - 10 + UNREACHABLE_AFTER_SECONDS)
+
+
+def test_a_killed_container_is_looked_at_again_when_no_more_evidence_will_come() -> None:
+    case = Case(sees=killed(at=NOW), signal=Signal.NONE)
+    assert judged(case) == Finding(again_at=NOW + AMBIGUOUS_SECONDS)
+    assert judged(case, now=NOW + AMBIGUOUS_SECONDS).signal is Signal.CONTAINER_FAILED
+
+
+def test_a_running_pod_on_a_node_never_noted_is_no_replacement() -> None:
+    assert judged(Case(sees=pod(), incarnation="", signal=Signal.NONE)) == STANDS
+
+
+def test_an_outcome_of_the_mirror_that_is_no_completion_proves_nothing() -> None:
+    sealed = pod(phase="Succeeded", mains=(ended(0),), mirror_outcome=Outcome("Sealed", "", {"stage": "sealed"}))
+    assert judged(Case(sees=sealed, signal=Signal.UNPROVEN)).signal is Signal.UNPROVEN
+
+
+def test_every_signal_but_none_and_stopped_has_one_consequence() -> None:
+    for signal in Signal:
+        kinds = [signal.is_reclaim, signal.is_infrastructure, signal.is_user_failure, signal.is_final]
+        assert sum(kinds) == (0 if signal in (Signal.NONE, Signal.STOPPED) else 1), signal
+
+
+def test_a_waiting_container_has_not_failed() -> None:
+    waiting = pod(phase="Pending", node="", mains=(ContainerView(name="main", waiting_reason="ImagePullBackOff"),))
+    assert judged(Case(sees=waiting, incarnation="", signal=Signal.NONE)) == STANDS

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from builders import NOW, record
+
+from sweep_operator.decide.pacing import next_start, to_start, to_stop
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+
+A, L, S, W, C = (
+    ShardState.ACTIVE,
+    ShardState.LEAVING,
+    ShardState.STOPPING,
+    ShardState.WAITING,
+    ShardState.COMPLETE,
+)
+
+
+def records(*states: ShardState) -> list[ShardRecord]:
+    return [record(shard, state) for shard, state in enumerate(states)]
+
+
+def shards(chosen: list[ShardRecord]) -> list[int]:
+    return [each.shard for each in chosen]
+
+
+@pytest.mark.parametrize(
+    ("states", "parallelism", "started"),
+    [
+        ([W, W, W], 2, [0, 1]),
+        ([A, W, W], 2, [1]),
+        ([L, S, W], 2, []),
+        ([C, C, W], 1, [2]),
+        ([A, A, W], 1, []),
+        ([W, W], 0, []),
+    ],
+    ids=[
+        "as many as there is room for",
+        "running ones take room",
+        "leaving and stopping ones still take room",
+        "complete ones take none",
+        "none where too many run",
+        "none while suspended",
+    ],
+)
+def test_starting(states: list[ShardState], parallelism: int, started: list[int]) -> None:
+    assert shards(to_start(records(*states), parallelism=parallelism, now=NOW)) == started
+
+
+def test_shards_that_have_begun_go_first() -> None:
+    waiting = [record(0, W), record(1, W, attempt=7), record(2, W, attempt=3)]
+    assert shards(to_start(waiting, parallelism=2, now=NOW)) == [1, 2]
+
+
+def test_a_delayed_shard_waits_its_time() -> None:
+    delayed = [record(0, W, not_before=int(NOW) + 1)]
+    assert to_start(delayed, parallelism=1, now=NOW) == []
+    assert shards(to_start(delayed, parallelism=1, now=NOW + 1)) == [0]
+    assert next_start(delayed) == NOW + 1
+
+
+def test_nothing_delayed_nothing_to_wait_for() -> None:
+    assert next_start(records(A, C)) is None
+
+
+@pytest.mark.parametrize(
+    ("states", "parallelism", "stopped"),
+    [
+        ([A, A], 2, []),
+        ([A, A, A], 2, [2]),
+        ([A, A, L, L], 2, []),
+        ([A, A, S], 1, [1]),
+        ([A, L], 0, [0]),
+    ],
+    ids=[
+        "none where they fit",
+        "the last of equals",
+        "none for those that are about to leave",
+        "in addition to those that are stopping already",
+        "all while suspended",
+    ],
+)
+def test_stopping(states: list[ShardState], parallelism: int, stopped: list[int]) -> None:
+    assert shards(to_stop(records(*states), parallelism=parallelism)) == stopped
+
+
+def test_the_attempt_that_has_done_least_is_stopped() -> None:
+    running = [record(0, A, base=1, done=5), record(1, A, base=21, done=22), record(2, A, base=1, done=9)]
+    assert shards(to_stop(running, parallelism=2)) == [1]

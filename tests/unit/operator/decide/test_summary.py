@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import NOW, ended, pod, record, report, snapshot, sweep
+
+from sweep_operator.decide.summary import (
+    duration_text,
+    eta_text,
+    pod_problem,
+    problems_of,
+    running_pods,
+    total_items,
+    with_conditions,
+)
+from sweep_operator.model.observed import ContainerView, Creation, PodView
+from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.snapshot import Condition
+
+S = ShardState
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0s"), (0, "0s"), (45.4, "45s"), (200, "3m20s"), (180, "3m"), (7500, "2h5m"), (100_800, "1d4h")],
+)
+def test_durations_have_two_units(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"done": 10, "total": 20}, "1m40s"),
+        ({"done": 0, "total": 20}, ""),
+        ({"done": 10, "total": None}, ""),
+        ({"done": 20, "total": 20}, ""),
+        ({"done": 10, "total": 20, "started_at": None}, ""),
+    ],
+    ids=["half way", "nothing done", "nobody knows how many", "all done", "not started"],
+)
+def test_the_estimate(fields: dict[str, Any], text: str) -> None:
+    assert eta_text(**{"started_at": NOW - 100, "now": NOW, **fields}) == text
+
+
+@pytest.mark.parametrize(
+    ("records", "reports", "status", "total"),
+    [
+        ([record()], {}, {"items_sha256": "x", "items_total": 7}, 7),
+        ([record()], {1: report(items_total=4)}, {}, 4),
+        ([record(), record(1, S.COMPLETE, attempt=2, done=3)], {1: report(items_total=4)}, {}, 7),
+        ([record(), record(1, attempt=2)], {1: report(items_total=4)}, {}, None),
+        ([record(), record(1, attempt=2)], {1: report(items_total=4)}, {"items_total": 9}, 9),
+    ],
+    ids=[
+        "from the specification",
+        "from the program",
+        "complete shards have what they have done",
+        "unknown while one shard has not told",
+        "what was known before stays",
+    ],
+)
+def test_the_total(records: Any, reports: Any, status: Any, total: int | None) -> None:
+    of = sweep(records, status=status)
+    assert total_items(of.status, snapshot(of, reports=reports), records) == total
+
+
+def test_running_are_current_attempts_whose_experiment_runs() -> None:
+    records = [record(), record(1, attempt=2), record(2, attempt=4)]
+    waiting = pod(2, shard=1, phase="Pending", mains=(ContainerView(name="main"),))
+    over = pod(4, shard=2, mains=(ended(0),))
+    assert running_pods(snapshot(sweep(records), pod(), waiting, over, pod(3, shard=2)), records) == 1
+
+
+@pytest.mark.parametrize(
+    ("sick", "reason"),
+    [
+        (pod(), None),
+        (pod(node="", unschedulable="0/3 nodes are available"), "Unschedulable"),
+        (pod(mains=(ContainerView(name="main", waiting_reason="ImagePullBackOff"),)), "ImagePullBackOff"),
+        (pod(mirror=ContainerView(name="sweep-mirror", waiting_reason="CrashLoopBackOff")), "CrashLoopBackOff"),
+        (pod(mains=(ContainerView(name="main", waiting_reason="PodInitializing"),)), None),
+    ],
+    ids=["none", "no node", "no image", "a crashing sidecar", "just starting"],
+)
+def test_what_keeps_a_pod_from_running(sick: PodView, reason: str | None) -> None:
+    problem = pod_problem(sick)
+    assert (problem.reason if problem else None) == reason
+
+
+def test_problems_come_from_creations_reports_pods_and_rights() -> None:
+    records = [record(), record(1, attempt=2)]
+    known = snapshot(
+        sweep(records),
+        pod(node="", unschedulable="0/3"),
+        creations={2: Creation(problem="QuotaExceeded", message="exceeded quota")},
+        housekeeping={"merge": Creation(problem="PodForbidden", message="no")},
+        reports={1: report(problem="StoreUnreachable", message="no answer")},
+        nodes_visible=False,
+    )
+    reasons = [problem.reason for problem in problems_of(known, records)]
+    assert reasons == ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable", "NodesForbidden"]
+
+
+def test_a_condition_keeps_the_time_of_its_last_change() -> None:
+    def condition(status: bool, since: float, reason: str = "A") -> Condition:
+        return Condition(type="Healthy", status=status, reason=reason, message="", since=since)
+
+    same = with_conditions([condition(True, 1)], [condition(True, 2, "B")])
+    other = with_conditions([condition(True, 1)], [condition(False, 2)])
+    assert (same[0].since, same[0].reason) == (1, "B")
+    assert other[0].since == 2

@@ -1,0 +1,247 @@
+"""The decision as a whole."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import NODE, NOW, changed, chore, crashed, node, placed, pod, record, report, snapshot, sweep
+
+from resumable_sweep.contract.outcome import Exit, Outcome
+from resumable_sweep.contract.report import Stage
+from sweep_operator.decide.sweep import decide, refresh_seconds
+from sweep_operator.model.observed import Creation, Role
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan
+from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Sweep
+
+S = ShardState
+
+
+def created(plan: Plan) -> list[CreateAttempt]:
+    return [action for action in plan.actions if isinstance(action, CreateAttempt)]
+
+
+def deleted(plan: Plan) -> list[str]:
+    return [action.pod.uid for action in plan.actions if isinstance(action, DeletePod)]
+
+
+def after(of: Sweep, plan: Plan) -> Sweep:
+    return replace(of, status=plan.status)
+
+
+def condition(plan: Plan, kind: str) -> Any:
+    return next(each for each in plan.status.conditions if each.type == kind)
+
+
+def test_attempts_are_numbered_through_the_whole_sweep() -> None:
+    plan = decide(snapshot(sweep(shards=3, parallelism=2, status={"attempts": 4})), NOW)
+    assert [(order.shard, order.attempt) for order in created(plan)] == [(0, 5), (1, 6)]
+    assert plan.status.attempts == 6
+    assert plan.status.phase == "Running"
+
+
+def test_the_same_snapshot_gives_the_same_plan() -> None:
+    known = snapshot(sweep([placed(), record(1, S.WAITING)]), pod(deleted=True))
+    assert decide(known, NOW) == decide(known, NOW)
+
+
+def test_a_first_attempt_starts_afresh() -> None:
+    assert not created(decide(snapshot(sweep(shards=1)), NOW))[0].resumes
+
+
+def test_a_shard_that_had_an_attempt_resumes_even_if_nobody_knows_how_it_ended() -> None:
+    of = sweep([record()])
+    burnt = decide(snapshot(of, absent=frozenset({1})), NOW)
+    assert burnt.status.records[0].signal is Signal.NONE
+    assert created(burnt)[0].resumes
+
+
+def test_a_run_id_of_an_earlier_sweep_resumes_from_the_start() -> None:
+    assert created(decide(snapshot(sweep(shards=1, run_id="grid-1")), NOW))[0].resumes
+
+
+def test_a_reclaimed_shard_gets_its_next_attempt_at_once() -> None:
+    plan = decide(snapshot(sweep([placed(done=4)]), pod(), nodes=[]), NOW)
+    (order,) = created(plan)
+    expected = Reclaim(time=NOW, node=NODE, shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=4)
+    assert (order.attempt, order.resumes, order.replaces) == (2, True, expected)
+    assert (plan.status.reclaims, plan.status.last_reclaim) == (1, expected)
+    assert plan.status.reclaims_by_signal == {Signal.NODE_GONE: 1}
+    assert deleted(plan) == ["pod-0-1"]
+
+
+def test_a_refused_pod_is_asked_for_with_the_same_order() -> None:
+    reclaim = Reclaim(time=NOW - 9.5, node=NODE, shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=4)
+    of = sweep([record(attempt=2, signal=Signal.NODE_GONE, since=NOW - 9.5)])
+    refused = Creation(retry_at=NOW, problem="PodForbidden", resumes=True, replaces=reclaim)
+    plan = decide(snapshot(of, creations={2: refused}), NOW)
+    assert created(plan) == [CreateAttempt(shard=0, attempt=2, resumes=True, replaces=reclaim)]
+    early = decide(snapshot(of, creations={2: replace(refused, retry_at=NOW + 0.7)}), NOW)
+    assert created(early) == []
+    assert early.look_again_at == NOW + 0.7
+    assert not condition(early, "Healthy").status
+    assert condition(early, "Healthy").reason == "PodForbidden"
+
+
+def test_a_pod_whose_creation_has_no_answer_is_never_asked_for_again() -> None:
+    of = sweep([record()])
+    plan = decide(snapshot(of, creations={1: Creation(retry_at=NOW, uncertain=True)}), NOW)
+    assert created(plan) == []
+    plan = decide(snapshot(of, creations={1: Creation(uncertain=True)}, absent=frozenset({1})), NOW)
+    assert [order.attempt for order in created(plan)] == [2]
+    assert plan.status.reclaims == 0
+
+
+def test_a_used_up_quota_is_probed_by_one_pod() -> None:
+    of = sweep([record(shard, attempt=shard + 1) for shard in range(5)])
+    refused = {attempt: Creation(problem="QuotaExceeded") for attempt in range(1, 6)}
+    assert [order.attempt for order in created(decide(snapshot(of, creations=refused), NOW))] == [1]
+
+
+def test_the_time_to_relaunch_is_noted_to_a_tenth_of_a_second() -> None:
+    reclaim = Reclaim(time=NOW - 3.4, node=NODE, shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=4)
+    stored = replace(reclaim, time=float(int(reclaim.time)))
+    of = sweep([record(attempt=2)], status={"last_reclaim": stored})
+    made = Creation(created_at=NOW - 3.1, replaces=reclaim)
+    plan = decide(snapshot(of, pod(2), creations={2: made}), NOW)
+    assert plan.status.last_reclaim == replace(stored, relaunch_seconds=0.3)
+
+
+def test_the_time_to_relaunch_is_noted_after_a_restart_too() -> None:
+    reclaim = Reclaim(time=NOW - 5, node=NODE, shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=4)
+    of = sweep([record(attempt=2)], status={"last_reclaim": reclaim})
+    plan = decide(snapshot(of, pod(2, created_at=NOW - 3)), NOW)
+    assert plan.status.last_reclaim == replace(reclaim, relaunch_seconds=2.0)
+
+
+def test_a_reclaim_is_told_of_with_its_node_when_attempts_were_burnt_meanwhile() -> None:
+    reclaim = Reclaim(time=NOW - 5, node=NODE, shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=4)
+    of = sweep([record(attempt=2, signal=Signal.NODE_GONE, since=NOW - 5)], status={"last_reclaim": reclaim})
+    plan = decide(snapshot(of, absent=frozenset({2})), NOW)
+    assert created(plan)[0].replaces == reclaim
+
+
+def test_lowered_parallelism_stops_what_is_too_much() -> None:
+    of = changed(sweep([placed(), placed(1, attempt=2)]), parallelism=1)
+    plan = decide(snapshot(of, pod(), pod(2, shard=1)), NOW)
+    assert [each.state for each in plan.status.records] == [S.ACTIVE, S.STOPPING]
+    assert deleted(plan) == ["pod-1-2"]
+
+
+def test_suspending_stops_all_and_ends_suspended() -> None:
+    of = changed(sweep([placed(), record(1, S.WAITING)]), suspend=True)
+    stopping = decide(snapshot(of, pod()), NOW)
+    assert deleted(stopping) == ["pod-0-1"]
+    assert stopping.status.phase == "Running"
+    stopped = decide(snapshot(after(of, stopping), absent=frozenset({1})), NOW)
+    assert stopped.status.phase == "Suspended"
+    assert condition(stopped, "Suspended").status
+    resumed = decide(snapshot(changed(after(of, stopped), suspend=False)), NOW)
+    assert [(order.shard, order.resumes) for order in created(resumed)] == [(0, True), (1, False)]
+
+
+def test_suspending_while_the_items_are_resolved_loses_nothing() -> None:
+    of = changed(sweep(has_items=True, shards=2, status={"phase": "Pending", "started_at": None}), suspend=True)
+    done = chore(Role.RESOLVE, phase="Succeeded", outcome=Outcome("R", "", {"items": 4, "items_sha256": "x"}))
+    held = decide(snapshot(of, done), NOW)
+    assert (held.status.phase, held.actions) == ("Suspended", ())
+    resumed = decide(snapshot(changed(after(of, held), suspend=False), done), NOW)
+    assert resumed.status.items_sha256 == "x"
+    assert len(created(resumed)) == 2
+
+
+def test_nothing_starts_before_the_items_are_resolved() -> None:
+    plan = decide(snapshot(sweep(has_items=True, status={"phase": "Pending", "started_at": None})), NOW)
+    assert plan.actions == (CreateHousekeeping(role=Role.RESOLVE),)
+    assert plan.status.phase == "Pending"
+
+
+def test_complete_shards_are_merged_and_then_the_sweep_is_complete() -> None:
+    of = sweep([placed()])
+    merging = decide(snapshot(of, pod(), reports={1: report(stage=Stage.COMPLETE, items_done=6)}), NOW)
+    assert merging.status.phase == "Merging"
+    assert CreateHousekeeping(role=Role.MERGE) in merging.actions
+    outcome = Outcome("Merged", "", {"url": "u", "sha256": "s", "items": 6, "provenance_url": "p"})
+    merged = chore(Role.MERGE, phase="Succeeded", code=0, outcome=outcome)
+    over = decide(snapshot(after(of, merging), merged), NOW)
+    assert (over.status.phase, over.status.done) == ("Complete", 6)
+    assert deleted(over) == ["pod-merge"]
+    assert [event.reason for event in over.events] == ["Merged", "Complete"]
+    again = decide(snapshot(after(of, over), merged), NOW)
+    assert (again.status, deleted(again), again.events) == (over.status, ["pod-merge"], ())
+
+
+def test_one_failed_shard_fails_the_sweep_only_when_the_others_are_done() -> None:
+    of = sweep([record(0, S.FAILED, signal=Signal.OUT_OF_MEMORY), placed(1, attempt=2)])
+    assert decide(snapshot(of, pod(2, shard=1)), NOW).status.phase == "Running"
+    over = decide(snapshot(of, pod(2, shard=1), reports={2: report(2, shard=1, stage=Stage.COMPLETE)}), NOW)
+    assert over.status.phase == "Failed"
+    assert condition(over, "Complete").message == "shards 0 failed; shard 0: OutOfMemory"
+    assert condition(over, "Failed").status
+
+
+def test_items_that_cannot_be_resolved_fail_the_sweep() -> None:
+    of = sweep(has_items=True, status={"phase": "Pending", "started_at": None})
+    failed = chore(Role.RESOLVE, code=Exit.ITEMS_INVALID, outcome=Outcome("ItemsInvalid", "same key", {}))
+    plan = decide(snapshot(of, failed), NOW)
+    assert plan.status.phase == "Failed"
+    assert condition(plan, "Failed").reason == "ItemsInvalid"
+
+
+def test_a_sweep_that_is_being_deleted_is_let_be() -> None:
+    of = sweep([placed()], deleting=True)
+    assert decide(snapshot(of, pod(), nodes=[]), NOW) == Plan(status=of.status)
+
+
+def test_the_pods_that_failed_last_outlive_the_sweep() -> None:
+    of = sweep([record(0, S.COMPLETE, attempt=5)], status={"phase": "Complete"})
+    plan = decide(snapshot(of, *(crashed(attempt=attempt) for attempt in range(1, 5))), NOW)
+    assert deleted(plan) == ["pod-0-1"]
+
+
+def test_a_writer_that_has_stopped_for_good_makes_room() -> None:
+    of = sweep([placed()])
+    plan = decide(snapshot(of, pod(), reports={1: report(stage=Stage.STOPPED)}), NOW)
+    assert (plan.status.records[0].state, plan.status.records[0].signal) == (S.WAITING, Signal.SUPERSEDED)
+    assert deleted(plan) == ["pod-0-1"]
+
+
+def test_attempt_numbers_go_on_above_what_the_store_knows() -> None:
+    of = sweep([placed()])
+    superseded = pod(
+        phase="Failed",
+        restore=replace(crashed().mains[0], name="sweep-restore", exit_code=Exit.SUPERSEDED),
+        restore_outcome=Outcome("Superseded", "", {"head_attempt": 41}),
+    )
+    plan = decide(snapshot(of, superseded), NOW)
+    assert plan.status.attempts == 41
+    later = decide(snapshot(after(of, plan)), NOW + 10)
+    assert [order.attempt for order in created(later)] == [42]
+
+
+def test_two_shards_on_one_node_are_two_reclaims() -> None:
+    of = sweep([placed(), placed(1, attempt=2)])
+    plan = decide(snapshot(of, pod(), pod(2, shard=1), nodes=[node(uid="new")]), NOW)
+    assert plan.status.reclaims_by_signal == {Signal.NODE_REPLACED: 2}
+
+
+@pytest.mark.parametrize(("shards", "seconds"), [(1, 2), (100, 2), (500, 10), (10_000, 30)])
+def test_large_sweeps_are_written_less_often(shards: int, seconds: float) -> None:
+    assert refresh_seconds(shards) == seconds
+
+
+def test_10_000_shards_are_decided_about_in_reasonable_time() -> None:
+    records = [placed(shard, attempt=shard + 1) for shard in range(10_000)]
+    pods = [pod(shard + 1, shard=shard) for shard in range(10_000)]
+    of = sweep(records, status={"attempts": 10_000})
+    known = snapshot(of, *pods)
+    started = time.process_time()
+    plan = decide(known, NOW)
+    # About 0.2 s; a look through all pods for every shard takes over a minute.
+    assert time.process_time() - started < 5
+    assert plan.status.running == 10_000
