@@ -9,13 +9,14 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rig import cleanup, network, pause, processes
+from rig import cleanup, images, network, pause, processes
 from rig.api import Api, ApiError, wait_until
 from rig.binaries import binary
 from rig.cgroups import hierarchies
@@ -114,6 +115,42 @@ def test_logs_and_exec_reach_the_kubelet(testbed: Testbed, run_pod: Callable[[st
         check=False,
     )
     assert "no such file or directory" in done.stderr
+
+
+def test_built_image_runs_and_serves_through_a_service(testbed: Testbed, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "ARG BASE=python:3.13-slim\nFROM ${BASE}\nCOPY page.txt /page.txt\nUSER 65532:65532\n"
+        'ENTRYPOINT ["python3", "-m", "http.server", "8000"]\n'
+    )
+    page = tmp_path / "page.txt"
+    image = images.Image(name="page", dockerfile=tmp_path / "Dockerfile", context=tmp_path)
+    page.write_text("old")
+    old = images.push([image], registry_address=testbed.registry_address, report=keep_quiet)["page"]
+    page.write_text("new")
+    new = images.push([image], registry_address=testbed.registry_address, report=keep_quiet)["page"]
+    assert old.reference != new.reference
+
+    core = "/api/v1/namespaces/default"
+    labels = {"app": "page"}
+    containers = [{"name": "page", "image": new.reference}]
+    spec = {"containers": containers, "terminationGracePeriodSeconds": 0}
+    testbed.api.create(f"{core}/pods", {"metadata": {"name": "page", "labels": labels}, "spec": spec})
+    ports = [{"port": 80, "targetPort": 8000}]
+    service = testbed.api.create(
+        f"{core}/services",
+        {"metadata": {"name": "page"}, "spec": {"type": "NodePort", "selector": labels, "ports": ports}},
+    )
+    try:
+        # Through the node that the pod is not on: it is on the plain one.
+        spot = next(spec for spec in testbed.state.nodes() if spec.name == "spot-1")
+        address = testbed.state.addresses.node(spot.number)
+        url = f"http://{address}:{service['spec']['ports'][0]['nodePort']}/page.txt"
+        wait_until(lambda: _page(url) == "new", what=f"{url} to serve what was built", seconds=60)
+        found = _resolve("page.default.svc.cluster.local", server=testbed.state.addresses.control_plane)
+        assert found == service["spec"]["clusterIP"]
+    finally:
+        testbed.api.delete(f"{core}/pods/page")
+        testbed.api.delete(f"{core}/services/page")
 
 
 def test_killed_node_falls_silent_and_is_deleted_after_the_delay(
@@ -244,6 +281,14 @@ def test_down_removes_what_a_killed_up_left(tmp_path: Path, moment: Callable[[St
     assert not processes.of_cluster(state.directory)
     assert not state.directory.exists()
     assert state.index() is None
+
+
+def _page(url: str) -> str:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
 
 
 def _node(api: Api, name: str) -> dict[str, Any]:

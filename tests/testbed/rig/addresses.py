@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CLUSTERS = 32  # at once on one machine: 100.64.0.0/16 to 100.95.0.0/16
-_NODES = 100  # per cluster; each has its own /24 for pods
+MOST_NODES = 100  # per cluster; each has its own /24 for pods
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,6 @@ class Addresses:
 
     @staticmethod
     def _checked(number: int) -> int:
-        if not 1 <= number <= _NODES:
-            raise ValueError(f"node number {number} is not between 1 and {_NODES}")
+        if not 1 <= number <= MOST_NODES:
+            raise ValueError(f"node number {number} is not between 1 and {MOST_NODES}")
         return number

@@ -18,10 +18,11 @@ from rig.progress import say
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    options = _parser().parse_args(arguments)
-    testbed = Testbed(options.state)
+    given, words = _split_off_kubectl(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    options.words = words
     try:
-        return int(options.run(testbed, options) or 0)
+        return int(options.run(Testbed(options.state), options) or 0)
     except RigError as error:
         say(f"testbed: {error}")
         return 1
@@ -85,10 +86,19 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("name", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     show.set_defaults(run=lambda t, o: print(binary(o.name)))
 
-    kubectl = commands.add_parser("kubectl", help="run kubectl on the cluster", add_help=False)
-    kubectl.add_argument("words", nargs=argparse.REMAINDER)
+    kubectl = commands.add_parser(
+        "kubectl", help="run kubectl on the cluster: all that follows is for it", add_help=False
+    )
     kubectl.set_defaults(run=_kubectl)
     return parser
+
+
+def _split_off_kubectl(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    # Before argparse sees them: it would take kubectl's options for its own.
+    first = 2 if arguments[:1] == ["--state"] else int(any(word.startswith("--state=") for word in arguments[:1]))
+    if arguments[first : first + 1] == ["kubectl"]:
+        return arguments[: first + 1], arguments[first + 1 :]
+    return arguments, []
 
 
 def _status(testbed: Testbed, options: argparse.Namespace) -> int:

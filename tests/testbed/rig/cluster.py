@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from rig import (
     reclaim,
     services,
 )
-from rig.addresses import Addresses
+from rig.addresses import MOST_NODES, Addresses
 from rig.api import Api, wait_until
 from rig.binaries import binaries, cache_directory
 from rig.control_plane import ControlPlaneLayout
@@ -33,6 +34,9 @@ from rig.progress import Say, say, timed
 from rig.state import NodeSpec, State, cgroup, require_visible
 
 CONTROL_PLANE = "control-plane"
+_MOST_GPUS = 64
+_RESERVED = (CONTROL_PLANE, "cloud", "pod")  # other machines' names, and a word of the command line
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 _BINARIES = (*control_plane.BINARIES, *services.BINARIES, *node.BINARIES)
 
 
@@ -95,8 +99,11 @@ class Testbed:
         ``nodes`` counts both kinds. Nodes that are there already stay as they are. Returns when the API server is
         ready, every node is Ready and all GPUs are counted.
         """
+        if not 0 <= nodes <= MOST_NODES:
+            raise RigError(f"--nodes {nodes} is not between 0 and {MOST_NODES}")
         if not 0 <= spot <= nodes:
             raise RigError(f"--spot {spot} is not between 0 and --nodes {nodes}")
+        _check_gpus(gpus)
         packages.require_root_on_linux("`testbed up`")
         packages.require_dbus_library()
         require_visible(cache_directory(), "the cache (see XDG_CACHE_HOME)")
@@ -113,6 +120,11 @@ class Testbed:
 
     def add(self, name: str, *, spot: bool = True, gpus: int = 1) -> None:
         """Join one more node to the running cluster and wait until it is Ready."""
+        if name in _RESERVED or not _NODE_NAME.fullmatch(name):
+            raise RigError(
+                f"node name {name!r} is not lower-case letters, digits and hyphens (40 at most), or is reserved"
+            )
+        _check_gpus(gpus)
         if any(spec.name == name for spec in self.state.nodes()):
             raise RigError(f"node {name!r} is there already")
         programs = binaries(_BINARIES, report=self._report)
@@ -242,6 +254,11 @@ class Testbed:
             name in objects and _is_ready(objects[name]) and _gpus(objects[name]) == spec.gpus
             for name, spec in expected.items()
         )
+
+
+def _check_gpus(gpus: int) -> None:
+    if not 0 <= gpus <= _MOST_GPUS:
+        raise RigError(f"--gpus {gpus} is not between 0 and {_MOST_GPUS}")
 
 
 def _layout(state: State, addresses: Addresses) -> ControlPlaneLayout:
