@@ -129,17 +129,21 @@ class Pusher:
 
     def push(self, report: Report) -> Answer | None:
         """Send `report` now and return the answer, None where there is none."""
-        self._newest = report
-        try:
-            return self._send(report)
-        except PushFailed as error:
-            _LOG.warning("report not taken: %s", error)
-            return None
-
-    def _send(self, report: Report) -> Answer:
-        # One at a time, so that the operator sees the sequence numbers in order.
         with self._sending:
-            return self._operator.tell(replace(report, sequence=self._numbers.next()))
+            # Inside the lock, so that an older report of the thread's cannot follow with a higher number.
+            self._newest = report
+            try:
+                return self._tell(report)
+            except PushFailed as error:
+                _LOG.warning("report not taken: %s", error)
+                return None
+
+    def _send_newest(self) -> Answer | None:
+        with self._sending:
+            return None if self._newest is None else self._tell(self._newest)
+
+    def _tell(self, report: Report) -> Answer:
+        return self._operator.tell(replace(report, sequence=self._numbers.next()))
 
     def _send_all(self) -> None:
         failures = 0
@@ -150,18 +154,18 @@ class Pusher:
             else:
                 self._changed.wait(self._heartbeat_s)
             self._changed.clear()
-            report = self._newest
-            if report is None or self._ended.is_set():
-                continue
+            if self._ended.is_set():
+                return
             try:
-                answer = self._send(report)
+                answer = self._send_newest()
             except PushFailed as error:
                 failures += 1
                 pause_s = paused_s(failures, jitter=self._jitter())
                 _LOG.warning("report not taken, next try in %.1f s: %s", pause_s, error)
                 continue
             failures = 0
-            self._heard(answer)
+            if answer is not None:
+                self._heard(answer)
             self._ended.wait(self._least_pause_s)
 
 
