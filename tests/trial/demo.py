@@ -15,7 +15,7 @@ from trial.ground import Ground, given_ground, install_operator, local_ground
 from trial.observer import Observer
 from trial.screen import Screen
 from trial.script import Strike, after_items, strike
-from trial.sweep import Sweep, digits_manifest
+from trial.sweep import Sweep, manifest_of
 from trial.verdict import Verdict, verdict_on
 
 REPORT = Path("build/demo/report.json")
@@ -70,7 +70,7 @@ def _ground(options: argparse.Namespace, screen: Screen) -> Ground | None:
     kubeconfig = os.environ.get("KUBECONFIG", "")
     if not kubeconfig:
         screen.say("no KUBECONFIG: a real cluster of this project's own comes up on this machine (Linux, as root)")
-        return local_ground(nodes=_SPOT_NODES + 1, spot=_SPOT_NODES)
+        return local_ground(nodes=_SPOT_NODES + 1, spot=_SPOT_NODES, experiment="digits")
     for name in ("registry", "store"):
         if not getattr(options, name):
             screen.say(f'--{name} is missing: the cluster of KUBECONFIG needs it, see "make demo" in the README')
@@ -99,14 +99,14 @@ def _run(ground: Ground, screen: Screen) -> Verdict:
         wait_until(each.is_gone, what="an earlier run to go", seconds=330)
     screen.say("kubectl apply -f examples/digits/sweep.yaml")
     started = time.monotonic()
-    sweep.apply(digits_manifest(ground, name=sweep.name, namespace=NAMESPACE))
+    sweep.apply(manifest_of(ground, name=sweep.name, namespace=NAMESPACE))
     observer = Observer(sweep)
     strikes = _disturb(sweep, ground, observer, screen)
     screen.follow(sweep, until=lambda: sweep.status().get("phase") in ("Complete", "Failed"), minutes=_MINUTES)
     wall = time.monotonic() - started
     _require_complete(sweep)
     screen.say("the same sweep once more, undisturbed, to compare with")
-    reference.apply(digits_manifest(ground, name=reference.name, namespace=NAMESPACE))
+    reference.apply(manifest_of(ground, name=reference.name, namespace=NAMESPACE))
     screen.follow(reference, until=lambda: reference.status().get("phase") in ("Complete", "Failed"), minutes=_MINUTES)
     _require_complete(reference)
     verdict = verdict_on(sweep, reference, ground, observer=observer, strikes=strikes, file=FILE, wall_s=wall)

@@ -36,7 +36,7 @@ class Faults(Protocol):
 class Ground:
     """All that a trial needs to know of its place.
 
-    `images` are references by name (`operator`, `sidecar`, `digits`). `store` is what sweeps take as
+    `images` are references by name: `operator`, `sidecar`, and the experiment's. `store` is what sweeps take as
     `checkpoint.url`, `store_env` what their sidecars need to reach it, and `local_env` what this process needs.
     """
 
@@ -135,12 +135,18 @@ def _run(command: str, node: str) -> None:
 
 
 def local_ground(
-    *, nodes: int, spot: int, gpus: int = 1, node_delete_after: float = 5.0, state: Path | None = None
+    *,
+    nodes: int,
+    spot: int,
+    experiment: str,
+    gpus: int = 1,
+    node_delete_after: float = 5.0,
+    state: Path | None = None,
 ) -> Ground:
     """Bring the local cluster up, or what is missing of it, and push the project's images to its registry."""
     testbed = Testbed(state)
     testbed.up(nodes=nodes, spot=spot, gpus=gpus)
-    images = testbed.push_images()
+    images = testbed.push_images("operator", "sidecar", experiment)
     endpoint = testbed.gcs_endpoint
     return Ground(
         kubeconfig=testbed.kubeconfig,

@@ -101,11 +101,13 @@ def _is_working(pod: dict[str, Any]) -> bool:
     return pod["status"].get("phase") == "Running" and any("running" in each["state"] for each in statuses)
 
 
-def digits_manifest(ground: Ground, *, name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+def manifest_of(
+    ground: Ground, *, name: str, namespace: str, experiment: str = "digits", **spec: Any
+) -> dict[str, Any]:
     """Return the example's sweep with this ground's image and store, and with fields of `spec` replaced."""
     manifest: dict[str, Any] = yaml.safe_load(EXAMPLE.read_text())
     manifest["metadata"] = {"name": name, "namespace": namespace}
     manifest["spec"] = {**manifest["spec"], **copy.deepcopy(spec)}
     manifest["spec"]["checkpoint"] |= {"url": ground.store, "env": ground.store_env}
-    manifest["spec"]["template"]["spec"]["containers"][0]["image"] = ground.images["digits"]
+    manifest["spec"]["template"]["spec"]["containers"][0]["image"] = ground.images[experiment]
     return manifest

@@ -14,18 +14,17 @@ from trial.cluster import wait_until
 from trial.ground import Ground, install_operator, local_ground
 from trial.observer import Observer
 from trial.script import Strike
-from trial.sweep import Sweep, digits_manifest
+from trial.sweep import Sweep, manifest_of
 from trial.verdict import Verdict, verdict_on
 
 SPOT_NODES = 4
 NAMESPACE = "trials"
-# 24 items of about a second on three shards: long enough to be struck in the middle, short enough for many runs.
+# Thirty items of a second on three shards: long enough to be struck in the middle, short enough for many runs.
 SPEC: dict[str, Any] = {
+    "experiment": "pacer",
     "shards": 3,
     "parallelism": 3,
-    "items": {
-        "matrix": {"model": ["forest"], "size": [20], "noise": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], "seed": [0, 1]}
-    },
+    "items": {"matrix": {"n": list(range(30)), "seconds": [1]}},
 }
 _numbers = itertools.count(1)
 
@@ -33,7 +32,9 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A cluster of this session's own, taken down at the end."""
-    ground = local_ground(nodes=SPOT_NODES + 1, spot=SPOT_NODES, state=tmp_path_factory.mktemp("cluster"))
+    ground = local_ground(
+        nodes=SPOT_NODES + 1, spot=SPOT_NODES, experiment="pacer", state=tmp_path_factory.mktemp("cluster")
+    )
     assert ground.testbed is not None
     try:
         install_operator(ground)
@@ -65,7 +66,7 @@ def start(ground: Ground) -> Iterator[Callable[..., Trial]]:
                 cluster.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"spec": {"unschedulable": False}})
         sweep = Sweep(cluster, namespace=NAMESPACE, name=f"trial-{next(_numbers)}")
         started = time.monotonic()
-        sweep.apply(digits_manifest(ground, name=sweep.name, namespace=NAMESPACE, **{**SPEC, **spec}))
+        sweep.apply(manifest_of(ground, name=sweep.name, namespace=NAMESPACE, **{**SPEC, **spec}))
         trial = Trial(sweep=sweep, observer=Observer(sweep), started=started)
         trials.append(trial)
         return trial
@@ -80,7 +81,7 @@ def start(ground: Ground) -> Iterator[Callable[..., Trial]]:
 def reference(ground: Ground) -> Sweep:
     """The undisturbed run."""
     sweep = Sweep(ground.cluster(), namespace=NAMESPACE, name="undisturbed")
-    sweep.apply(digits_manifest(ground, name=sweep.name, namespace=NAMESPACE, **SPEC))
+    sweep.apply(manifest_of(ground, name=sweep.name, namespace=NAMESPACE, **SPEC))
     sweep.wait_for_phase("Complete", "Failed", seconds=240)
     assert sweep.status()["phase"] == "Complete", sweep.status()
     return sweep

@@ -42,6 +42,7 @@ IMAGES: tuple[Image, ...] = (
     Image(name="operator", dockerfile=_REPOSITORY / "images" / "operator.Dockerfile"),
     Image(name="sidecar", dockerfile=_REPOSITORY / "images" / "sidecar.Dockerfile"),
     Image(name="digits", dockerfile=_REPOSITORY / "examples" / "digits" / "Dockerfile"),
+    Image(name="pacer", dockerfile=_REPOSITORY / "tests" / "trial" / "pacer" / "Dockerfile"),
 )
 
 

@@ -1,0 +1,52 @@
+"""`make bench`: run all benchmarks, or those that are named, and write one JSON file each."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+NAMES = ("testbed", "reclaim")
+_RESULTS = Path("build/bench")
+
+
+def main(names: list[str]) -> int:
+    """Run the benchmarks of those names, all for none; exit status 1 where a goal is missed."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}", file=sys.stderr)
+        return 64
+    holds = True
+    for name in names or NAMES:
+        print(f"bench {name}", flush=True)
+        figures: list[dict[str, Any]] = importlib.import_module(f"bench.{name}").figures()
+        _RESULTS.mkdir(parents=True, exist_ok=True)
+        path = _RESULTS / f"{name}.json"
+        path.write_text(json.dumps({"machine": machine(), "figures": figures}, indent=2) + "\n")
+        for row in figures:
+            goal = "" if row["goal"] is None else f"  goal {row['goal']}: {'holds' if row['holds'] else 'MISSED'}"
+            peer = "" if row["peer"] is None else f"  peer {row['peer']}"
+            print(f"  {row['figure']}: {row['value']} {row['unit']}{peer}{goal}")
+        print(f"  -> {path}")
+        holds = holds and all(row["holds"] for row in figures)
+    return 0 if holds else 1
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_1m": round(os.getloadavg()[0], 2),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
