@@ -16,7 +16,10 @@ MIME_SUFFIX = ".progress.json"
 
 @dataclass(frozen=True)
 class Counted:
-    """What a file records: keys by their identity, and the library's own word that they are all."""
+    """What a file records: keys by their identity, and the library's own word that they are all (None, "": not given).
+
+    Only the last entry of a log can be that word.
+    """
 
     keys: frozenset[str] = frozenset()
     total: int | None = None
@@ -38,10 +41,12 @@ def counted_lines(data: bytes, before: Counted) -> Counted:
             if entry.get("kind") != COMPLETE:
                 # It counts only as the last entry: whatever follows says that there was more to do after all.
                 total, keys_sha256 = None, ""
+            if entry.get("kind") == COMPLETE:
+                total, keys_sha256 = int(entry["total"]), str(entry["keys_sha256"])
+                continue
+            total, keys_sha256 = None, ""
             if entry.get("kind") == DONE:
                 keys.add(identity(entry["key"]))
-            elif entry.get("kind") == COMPLETE:
-                total, keys_sha256 = int(entry["total"]), str(entry["keys_sha256"])
         except (KeyError, TypeError, ValueError) as error:
             raise LogInvalid(f"an entry of kind {entry.get('kind')!r} lacks or garbles a field: {error!r}") from error
     return Counted(before.keys | keys, total, keys_sha256)

@@ -131,7 +131,9 @@ class Capturer:
         except Unreadable as error:
             return self._refused("CheckpointUnreadable", str(error))
         except LogInvalid as error:
-            return self._refused("CheckpointInvalid", f"{error}: no item of it is lost, but nothing new is mirrored")
+            return self._refused(
+                "CheckpointInvalid", f"{error}. What is stored stays as it is, and nothing new is mirrored until then"
+            )
         self._tracked = seen
         self._waiting = waiting
         return self._seen(unsettled=self._unsettled(last=last))
@@ -172,12 +174,12 @@ class Capturer:
 
     def _log(self, path: str, *, last: bool) -> _Tracked:
         before = self._tracked.get(path)
-        growing = capture_growing(
-            self.root / path,
-            before.growing if before else None,
-            store_piece=self._store_piece,
-            thorough=last,
-        )
+        known = before.growing if before else None
+        try:
+            growing = capture_growing(self.root / path, known, store_piece=self._store_piece, thorough=last)
+        except LogInvalid as error:
+            after = known.version.size if known else 0
+            raise LogInvalid(f"{path}, after byte {after}: {error}") from error
         return _Tracked(version=growing.version, counted=growing.counted, growing=growing)
 
     def _alone(self, path: str) -> _Tracked:

@@ -18,9 +18,10 @@ import time
 from typing import Any
 
 # Read by gcsfs when it is imported. With its support for zonal buckets on, the first call to a bucket asks Google's
-# control plane over gRPC what kind of bucket it is: an emulator has none, so every call would hang for a minute; and
-# on real GCS it needs `storage.buckets.get`, which an identity with create, get and list on objects lacks. The JSON
-# API asked here works on flat and hierarchical buckets alike. Zonal buckets, which it cannot write, are not supported.
+# control plane over gRPC what kind of bucket it is. An emulator has none, so every call would hang for a minute. On
+# real GCS it is one more endpoint to reach, and it needs `storage.objects.list` on the whole bucket, which an identity
+# confined to a folder lacks (https://cloud.google.com/storage/docs/json_api/v1/buckets/getStorageLayout). The requests
+# made here do not depend on the answer. Zonal buckets, which the JSON API cannot write, are not supported.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 import aiohttp

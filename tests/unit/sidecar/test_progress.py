@@ -1,27 +1,57 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from sweep_sidecar.progress import Counted, counted_lines
+from resumable_sweep.contract.canonical import identity
+from resumable_sweep.contract.log_format import LogInvalid
+from sweep_sidecar.progress import Counted, counted_lines, counted_mime, counting, starts_sweep_log
 
-HEADER = b'{"kind":"header","schema_version":1,"run_id":null,"shard":0,"shards":1,"created":1.0}\n'
-DONE = b'{"kind":"done","key":"a","result":1}\n'
+HEADER = b'{"kind":"header","schema_version":1}\n'
 COMPLETE = b'{"kind":"complete","total":1,"keys_sha256":"ab"}\n'
 
 
-@pytest.mark.parametrize(
-    ("lines", "total"),
-    [
-        ([HEADER, DONE], None),
-        ([HEADER, DONE, COMPLETE], 1),
-        ([HEADER, DONE, COMPLETE, b'{"kind":"reopened"}\n'], None),
-        ([HEADER, DONE, COMPLETE, DONE], None),
-        ([HEADER, DONE, COMPLETE, DONE, COMPLETE], 1),
-    ],
-)
-def test_complete_counts_only_as_the_last_entry(lines: list[bytes], total: int | None) -> None:
-    at_once = counted_lines(b"".join(lines), Counted())
-    bit_by_bit = Counted()
-    for line in lines:
-        bit_by_bit = counted_lines(line, bit_by_bit)
-    assert at_once == bit_by_bit == Counted(frozenset({'"a"'}), total, "ab" if total else "")
+def done(key: object) -> bytes:
+    return json.dumps({"kind": "done", "key": key, "result": 0}).encode() + b"\n"
+
+
+def test_keys_are_counted_once_and_by_type() -> None:
+    counted = counted_lines(HEADER + done(1) + done("1") + done(1) + done([1, "a"]), Counted())
+    assert counted.keys == {identity(1), identity("1"), identity([1, "a"])}
+    assert counted_lines(done(True), counted).keys == counted.keys | {identity(True)}
+
+
+def test_the_librarys_word_counts_only_at_the_end() -> None:
+    counted = counted_lines(HEADER + done(1) + COMPLETE, Counted())
+    assert (counted.total, counted.keys_sha256) == (1, "ab")
+    assert counted_lines(b"", counted) == counted
+    for more in (done(2), b'{"kind":"reopened","attempt":3}\n'):
+        later = counted_lines(more, counted)
+        assert (later.total, later.keys_sha256) == (None, "")
+
+
+@pytest.mark.parametrize("line", [b"\x00\n", b"[]\n", b'{"kind":"done"}\n', b'{"kind":"complete","total":"x"}\n'])
+def test_a_line_that_is_no_entry_is_an_error(line: bytes) -> None:
+    with pytest.raises(LogInvalid):
+        counted_lines(line, Counted())
+
+
+def test_progress_of_mime_engine() -> None:
+    counted = counted_mime(b'{"completed": [{"key": 1, "result": 2}, {"key": [3], "result": null}]}')
+    assert counted == Counted(frozenset({identity(1), identity([3])}))
+    for other in (b"", b"[]", b'{"completed": 1}', b'{"completed": [{"result": 1}]}', b"\xff"):
+        assert counted_mime(other) is None
+
+
+def test_a_sweeps_log_is_known_by_its_first_line() -> None:
+    assert starts_sweep_log(HEADER + done(1))
+    for other in (b"", HEADER[:-1], b'{"a":1}\n', b"text\n"):
+        assert not starts_sweep_log(other)
+
+
+def test_the_named_file_counts_where_it_can() -> None:
+    some = Counted()
+    assert counting({"b.jsonl": some, "a.jsonl": some, "c": None}, named="b.jsonl") == ("b.jsonl",)
+    assert counting({"b.jsonl": some, "a.jsonl": some, "c": None}, named="c") == ("a.jsonl", "b.jsonl")
+    assert counting({"c": None}, named="c") == ()
