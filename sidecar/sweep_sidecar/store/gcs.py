@@ -88,11 +88,13 @@ class GcsStore:
             )
         except FileExistsError:
             # Somebody's object, or this call's own: a try whose reply was lost makes the next one fail like this.
-            found = self._metadata(key, ends=ends)
-            return Creation.CREATED if _holds(found, data) else Creation.EXISTS
+            holds = _holds(self._metadata(key, ends=ends), data)
+            if holds is None:
+                holds = self.get(key, deadline_s=max(0.0, ends - time.monotonic())) == data
+            return Creation.CREATED if holds else Creation.EXISTS
         except FileNotFoundError as error:
             raise self._no_bucket("create " + key) from error
-        if not _holds(answer, data):
+        if _holds(answer, data) is False:
             raise Unreachable(f"{self.url}/{key} was stored with a wrong checksum: {answer.get('md5Hash')}")
         return Creation.CREATED
 
@@ -196,7 +198,14 @@ class _Body(io.BytesIO):
         """Stay open."""
 
 
-def _holds(metadata: dict[str, Any], data: bytes) -> bool:
-    """Return whether an object's metadata is that of `data`; only composed objects lack an md5, and here are none."""
+def _holds(metadata: dict[str, Any], data: bytes) -> bool | None:
+    """Return whether an object's metadata is that of `data`, None where it does not say.
+
+    Objects composed of others, and some that are encrypted with a customer's keys, have no MD5.
+    """
+    if int(metadata["size"]) != len(data):
+        return False
+    if "md5Hash" not in metadata:
+        return None
     md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-    return int(metadata["size"]) == len(data) and metadata.get("md5Hash") == md5
+    return bool(metadata["md5Hash"] == md5)
