@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resumable_sweep.contract.canonical import identity
-from resumable_sweep.contract.manifest import Manifest, manifest_path, sha256_of_file
+from resumable_sweep.contract.manifest import Manifest, manifest_path, parsed_manifest, sha256_of_file
 from sweep_sidecar.capture.capturer import Capturer, Look
 from sweep_sidecar.content import BLOB_BYTES, ContentReader, store_blob
 from sweep_sidecar.log.entry import Kind, Writer
@@ -347,6 +349,47 @@ def test_a_new_process_goes_on_from_what_is_published(shard: Shard, moved_on: bo
     assert look.files["results.jsonl"].segments[0].seq == found.entry.seq
     shard.publish(look)
     assert shard.stored()["results.jsonl"] == HEADER + line(1) + (line(2) if moved_on else b"")
+
+
+def test_what_is_written_without_a_pause_is_never_torn(shard: Shard) -> None:
+    """A program like mime-engine replaces data and manifest one after the other, and a log grows beside them."""
+    ended = threading.Event()
+    shard.write("results.jsonl", HEADER)
+
+    def write_on() -> None:
+        records: list[dict[str, object]] = []
+        while not ended.is_set():
+            records.append({"key": len(records), "result": "x" * 100})
+            shard.write_pair("exp.progress.json", json.dumps({"completed": records}).encode())
+            entry = line(len(records))
+            shard.append("results.jsonl", entry[:7])
+            shard.append("results.jsonl", entry[7:])
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        known: frozenset[str] = frozenset()
+        grown = 0
+        while grown < 20:
+            look = shard.capturer.look()
+            assert look.refusal is None
+            assert look.counted.keys >= known
+            grown += len(look.counted.keys) > len(known)
+            known = look.counted.keys
+            shard.publish(look)
+            files = shard.stored()
+            assert files["results.jsonl"].endswith(b"\n")
+            for path in files:
+                if path == "exp.progress.json":
+                    manifest = parsed_manifest(files[path + ".manifest.json"])
+                    assert manifest.sha256 == hashlib.sha256(files[path]).hexdigest()
+    finally:
+        ended.set()
+        writer.join()
+    last = shard.capturer.look(last=True)
+    assert last.unsettled is None
+    shard.publish(last)
+    assert shard.stored()["exp.progress.json"] == (shard.root / "exp.progress.json").read_bytes()
 
 
 @settings(max_examples=40, deadline=None)
