@@ -5,7 +5,7 @@
   verbs: [get, list, watch]
 - apiGroups: [resumable.dev]
   resources: [resumablesweeps/status]
-  verbs: [get, update, patch]
+  verbs: [update]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
@@ -15,7 +15,7 @@
   verbs: [get, create]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
 
 {{/* What is cluster-wide by nature: nodes, and the review of the tokens by which pods prove who they are. */}}

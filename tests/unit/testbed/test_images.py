@@ -77,7 +77,7 @@ def test_reference_is_the_same_whatever_the_clusters_addresses(image: Image) -> 
 
 
 def test_unknown_image_is_refused_with_those_there_are() -> None:
-    with pytest.raises(RigError, match=r"'sidecars' is none of this project's; there are operator, sidecar, digits, pacer"):
+    with pytest.raises(RigError, match=r"'sidecars' is none of this project's; there are operator, sidecar, digits"):
         named(["sidecars"])
 
 
