@@ -1,4 +1,4 @@
-"""Makes `builders.py` importable: the folders of tests are no packages."""
+"""Makes the modules beside it importable: the folders of tests are no packages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
-_spec = importlib.util.spec_from_file_location("builders", Path(__file__).with_name("builders.py"))
-assert _spec is not None
-assert _spec.loader is not None
-_builders = importlib.util.module_from_spec(_spec)
-sys.modules["builders"] = _builders
-_spec.loader.exec_module(_builders)
+for _name in ("builders", "fake_cluster", "fake_operator"):
+    _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
+    assert _spec is not None
+    assert _spec.loader is not None
+    _module = importlib.util.module_from_spec(_spec)
+    sys.modules[_name] = _module
+    _spec.loader.exec_module(_module)

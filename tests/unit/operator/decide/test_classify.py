@@ -20,7 +20,6 @@ from sweep_operator.decide.classify import (
 from sweep_operator.model.observed import ContainerView, NodeView, PodView, Presence
 from sweep_operator.model.signals import Signal
 
-
 HERE = node()
 
 

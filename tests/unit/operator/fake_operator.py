@@ -1,0 +1,218 @@
+"""The operator's loop around `decide`, reduced to its memory, its caches and the order of its writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from builders import UID, manifest
+from fake_cluster import FakeCluster
+
+from sweep_operator import api
+from sweep_operator.decide import decide
+from sweep_operator.decide.missing import is_on_its_way, missing
+from sweep_operator.decide.sweep import refresh_seconds
+from sweep_operator.model.observed import Creation, NodeView, PodView, Presence, Role
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan
+from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.snapshot import Snapshot, Spec, Sweep, SweepStatus
+from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.report_board import ReportBoard
+from sweep_operator.runtime.translation import lasting_part, status_manifest, status_of
+
+HOLDING = (ShardState.ACTIVE, ShardState.LEAVING)
+
+
+class Crashed(Exception):
+    """The operator's process has ended in the middle of its work."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong in one look; `creations` is consulted for each creation in turn."""
+
+    cache_lags: bool = False
+    status: str = "ok"  # ok | conflict | answer lost | crash after
+    creations: tuple[str, ...] = ()  # ok | answer lost, made | answer lost, not made | made later | crash
+    deletions_fail: bool = False
+
+
+NO_FAULTS = Faults()
+
+
+@dataclass
+class FakeOperator:
+    cluster: FakeCluster
+    spec: Spec
+    stored: dict[str, Any] = field(default_factory=dict)
+    """The status as the API server has it."""
+    look_again_at: float | None = None
+    late: list[Callable[[], object]] = field(default_factory=list)
+    """Creations that are still under way, although nobody waits for them any more."""
+
+    def __post_init__(self) -> None:
+        self.judged: set[int] = set()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that is not stored."""
+        self.attempts, self.reports = Attempts(), ReportBoard()
+        self.cached: dict[str, PodView] | None = None
+        self.written_at = 0.0
+        self.seen_changes = -1
+
+    @property
+    def status(self) -> SweepStatus:
+        return status_of(api.ResumableSweepStatus.model_validate(self.stored), shards=self.spec.shards)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is news, or the time to look again has come."""
+        late = self.look_again_at is not None and self.cluster.now >= self.look_again_at
+        return late or self.seen_changes != self.cluster.changes
+
+    def hear(self, report: Any) -> None:
+        if report is not None and self.reports.post(UID, report):
+            self.cluster.changes += 1
+
+    def look(self, faults: Faults = NO_FAULTS) -> None:
+        """Gather, decide, execute."""
+        self.seen_changes = self.cluster.changes
+        snapshot = self._gather(faults)
+        plan = decide(snapshot, self.cluster.now)
+        self.look_again_at = plan.look_again_at
+        try:
+            self._execute(snapshot, plan, faults)
+        except Crashed:
+            self.restart()
+
+    def _gather(self, faults: Faults) -> Snapshot:
+        cluster = self.cluster
+        if self.cached is None or not faults.cache_lags:
+            self.cached = dict(cluster.pods)
+        sweep = Sweep(
+            namespace="ns",
+            name="lr",
+            uid=UID,
+            generation=1,
+            deleting=False,
+            spec=self.spec,
+            status=self.status,
+            manifest=manifest(),
+        )
+        current = {record.attempt for record in sweep.status.records if record.attempt}
+        self.attempts.keep_only(UID, current)
+        self.reports.keep_only(UID, current)
+        pods = list(self.cached.values())
+        self.attempts.saw(UID, {pod.attempt for pod in pods if pod.role is Role.ATTEMPT})
+        asked = missing(sweep.status.records, pods=pods, creations=self.attempts.of(UID), now=cluster.now)
+        live = {pod.attempt: pod for pod in cluster.pods.values() if pod.role is Role.ATTEMPT}
+        pods += [live[record.attempt] for record in asked if record.attempt in live]
+        self.attempts.saw(UID, set(live) & {record.attempt for record in asked})
+        roles = {pod.role for pod in pods}
+        for role, creation in self.attempts.housekeeping_of(UID).items():
+            if role not in roles and not is_on_its_way(creation, now=cluster.now):
+                self.attempts.forget_housekeeping(UID, role)
+        nodes: dict[str, NodeView] = dict(cluster.nodes)
+        return Snapshot(
+            sweep=sweep,
+            presence=Presence(pods=tuple(pods), nodes=nodes),
+            reports=self.reports.of(UID),
+            creations=self.attempts.of(UID),
+            absent=frozenset(record.attempt for record in asked if record.attempt not in live),
+            housekeeping=self.attempts.housekeeping_of(UID),
+        )
+
+    def _execute(self, snapshot: Snapshot, plan: Plan, faults: Faults) -> None:
+        if not self._write(snapshot, plan, faults):
+            # Tried again soon, as after every look that has failed.
+            self.look_again_at = self.cluster.now
+            return
+        orders = [action for action in plan.actions if isinstance(action, CreateAttempt)]
+        for order in orders:
+            known = snapshot.creations.get(order.attempt)
+            fresh = Creation(resumes=order.resumes, replaces=order.replaces)
+            self.attempts.note(UID, order.attempt, known or fresh)
+        ways = iter([*faults.creations, *["ok"] * len(plan.actions)])
+        for order in orders:
+            creation = self._create(_pod_of(order), next(ways))
+            noted = replace(creation, resumes=order.resumes, replaces=order.replaces)
+            self.attempts.note(UID, order.attempt, noted)
+        for chore in plan.actions:
+            if isinstance(chore, CreateHousekeeping):
+                self.attempts.note_housekeeping(UID, chore.role, self._create(_pod_of(chore), next(ways)))
+        for deletion in plan.actions:
+            if isinstance(deletion, DeletePod) and not faults.deletions_fail:
+                self._check_deletion(deletion.pod)
+                self.cluster.delete(deletion.pod, deletion.grace_seconds)
+
+    def _write(self, snapshot: Snapshot, plan: Plan, faults: Faults) -> bool:
+        wanted = status_manifest(plan.status, snapshot.sweep)
+        due = self.cluster.now - self.written_at >= refresh_seconds(self.spec.shards)
+        if wanted == self.stored or (not due and lasting_part(wanted) == lasting_part(self.stored)):
+            return True
+        if faults.status == "conflict":
+            return False
+        self._check_write(plan.status)
+        self.stored = wanted
+        self.written_at = self.cluster.now
+        if faults.status == "crash after":
+            raise Crashed
+        return faults.status != "answer lost"
+
+    def _create(self, pod: PodView, way: str) -> Creation:
+        now = self.cluster.now
+        if way == "crash":
+            raise Crashed
+        if self.cluster.quota_is_used_up:
+            return Creation(retry_at=now + 5, problem="QuotaExceeded", message="exceeded quota")
+        if way != "ok":
+            if way == "answer lost, made":
+                self.cluster.create(pod)
+            elif way == "made later":
+                self.late.append(lambda: self.cluster.create(pod))
+            return Creation(retry_at=now + 1, problem="ApiUnavailable", message="no answer", uncertain=True)
+        was_free = self.cluster.create(pod)
+        return Creation(created_at=now, seen=not was_free)
+
+    # What must hold at every step.
+
+    def _check_write(self, wanted: SweepStatus) -> None:
+        before = self.status
+        assert wanted.attempts >= before.attempts, "attempt numbers went backwards"
+        ended = set()
+        for old, new in zip(before.records, wanted.records, strict=True):
+            assert new.attempt >= old.attempt
+            if old.state in HOLDING and (new.attempt != old.attempt or new.state not in HOLDING):
+                assert old.attempt not in self.judged, f"attempt {old.attempt} is judged twice"
+                ended.add(old.attempt)
+            store = self.cluster.shards[new.shard]
+            assert new.done <= store.items, "counted as durable what is not"
+            if new.state is ShardState.COMPLETE:
+                assert store.complete, f"shard {new.shard} is not complete"
+        assert 0 <= wanted.reclaims - before.reclaims <= len(ended), "a reclaim that no attempt has suffered"
+        assert wanted.reclaims <= len(self.cluster.made), "more reclaims than pods"
+        self.judged |= ended
+        current = [record.attempt for record in wanted.records if record.attempt]
+        assert len(current) == len(set(current)), "two shards share an attempt"
+        limit = 0 if self.spec.suspend else self.spec.parallelism
+        resolved = wanted.items_sha256 or not self.spec.has_items
+        active = sum(record.state is ShardState.ACTIVE for record in wanted.records)
+        assert active <= limit or not resolved, "more attempts than parallelism allows"
+
+    def _check_deletion(self, pod: PodView) -> None:
+        """A pod is deleted only when its verdict stands in the status, or to stop it."""
+        if pod.role is Role.ATTEMPT:
+            record = self.status.records[pod.shard]
+            assert record.attempt != pod.attempt or record.state not in HOLDING, "deleted without a verdict"
+
+
+def _pod_of(action: CreateAttempt | CreateHousekeeping) -> PodView:
+    if isinstance(action, CreateAttempt):
+        name, role, shard, attempt = f"lr-{action.shard}-{action.attempt}", Role.ATTEMPT, action.shard, action.attempt
+    else:
+        name, role, shard, attempt = f"lr-{action.role}", action.role, 0, 0
+    return PodView(
+        namespace="ns", name=name, uid="", sweep="lr", sweep_uid=UID, role=role, shard=shard, attempt=attempt
+    )
