@@ -1,0 +1,304 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from builders import UID, manifest
+
+from resumable_sweep.contract.environment import TOKEN_AUDIENCE
+from sweep_operator.model.plan import CreateAttempt
+from sweep_operator.model.snapshot import Sweep
+from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
+from sweep_operator.pods.settings import PodSettings
+from sweep_operator.runtime.translation import sweep_of
+
+SETTINGS = PodSettings(sidecar_image="sidecar:1", report_url="http://operator:8080")
+STOP = "/stopping/secret"
+RESTORE, MIRROR = 0, 1
+
+
+def built(
+    *,
+    shard: int = 0,
+    attempt: int = 1,
+    resumes: bool = False,
+    template: dict[str, Any] | None = None,
+    of: Sweep | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """The pod of an attempt; `spec` holds fields of the sweep's."""
+    sweep = of or sweep_of(manifest(template=template, **spec))
+    return pod_for(
+        sweep, CreateAttempt(shard=shard, attempt=attempt, resumes=resumes), settings=SETTINGS, stop_path=STOP
+    )
+
+
+def main(pod: dict[str, Any], place: int = 0) -> dict[str, Any]:
+    container: dict[str, Any] = pod["spec"]["containers"][place]
+    return container
+
+
+def variables(container: dict[str, Any]) -> dict[str, Any]:
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
+
+
+def template(*, pod: dict[str, Any] | None = None, **container: Any) -> dict[str, Any]:
+    return {"spec": {"containers": [{"name": "main", "image": "main:1", **container}], **(pod or {})}}
+
+
+def test_name_and_labels_say_whose_pod_it_is() -> None:
+    metadata = built(shard=1, attempt=7)["metadata"]
+    assert metadata["name"].startswith("lr-")
+    assert metadata["name"].endswith("-1-7")
+    assert metadata["labels"] == {
+        "resumable.dev/sweep": "lr",
+        "resumable.dev/sweep-uid": UID,
+        "resumable.dev/role": "attempt",
+        "resumable.dev/shard": "1",
+        "resumable.dev/attempt": "7",
+        "resumable.dev/rank": "0",
+    }
+
+
+def test_a_sweep_of_the_same_name_has_other_pods() -> None:
+    other = manifest()
+    other["metadata"]["uid"] = "another"
+    assert built()["metadata"]["name"] != built(of=sweep_of(other))["metadata"]["name"]
+
+
+def test_the_sweep_owns_the_pod_without_being_held_up_by_it() -> None:
+    (owner,) = built()["metadata"]["ownerReferences"]
+    assert (owner["uid"], owner["controller"]) == (UID, True)
+    assert "blockOwnerDeletion" not in owner
+
+
+def test_labels_and_annotations_of_the_template_stay_unless_they_are_ours() -> None:
+    metadata = {
+        "labels": {"team": "a", "resumable.dev/shard": "99"},
+        "annotations": {"x": "y", "karpenter.sh/do-not-disrupt": "false"},
+    }
+    pod = built(template={**template(), "metadata": metadata})
+    assert pod["metadata"]["labels"]["team"] == "a"
+    assert pod["metadata"]["labels"]["resumable.dev/shard"] == "0"
+    assert pod["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "false"
+    assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+def test_the_template_itself_is_left_alone() -> None:
+    sweep = sweep_of(manifest())
+    before = copy.deepcopy(sweep.manifest)
+    built(of=sweep)
+    assert sweep.manifest == before
+
+
+def test_the_experiment_gets_the_contract() -> None:
+    env = variables(main(built(shard=1, attempt=7)))
+    assert env == {
+        "SWEEP_NAME": "lr",
+        "SWEEP_NAMESPACE": "ns",
+        "SWEEP_RUN_ID": UID,
+        "SWEEP_SHARD": "1",
+        "SWEEP_SHARDS": "2",
+        "SWEEP_ATTEMPT": "7",
+        "SWEEP_SNAPSHOT_DIR": "/sweep/snapshot",
+        "MADDENING_SNAPSHOT_DIR": "/sweep/snapshot",
+    }
+
+
+def test_items_are_named_where_the_specification_has_them() -> None:
+    env = variables(main(built(items={"list": [1, 2]})))
+    assert env["SWEEP_ITEMS"] == "/sweep/snapshot/.sweep/items.jsonl"
+
+
+def test_a_relaunch_is_told_what_to_go_on_from_under_both_names() -> None:
+    env = variables(main(built(resumes=True)))
+    assert env["SWEEP_RESUME_FROM"] == "file:///sweep/snapshot/results.jsonl"
+    assert env["RESUME_FROM_URL"] == env["SWEEP_RESUME_FROM"]
+
+
+def test_ours_come_first_and_win_over_the_template_s() -> None:
+    theirs = [{"name": "LR", "value": "$(SWEEP_SHARD)"}, {"name": "SWEEP_SHARD", "value": "99"}]
+    container = main(built(template=template(env=theirs)))
+    names = [each["name"] for each in container["env"]]
+    assert names.count("SWEEP_SHARD") == 1
+    assert variables(container)["SWEEP_SHARD"] == "0"
+    assert names.index("SWEEP_SHARD") < names.index("LR"), "$(SWEEP_SHARD) is only known to what comes after it"
+
+
+def test_every_container_of_the_template_gets_environment_and_snapshot() -> None:
+    pod = built(
+        template={
+            "spec": {
+                "containers": [{"name": "a", "image": "a"}, {"name": "b", "image": "b"}],
+                "initContainers": [{"name": "prepare", "image": "c"}],
+            }
+        }
+    )
+    theirs = [*pod["spec"]["containers"], pod["spec"]["initContainers"][2]]
+    for container in theirs:
+        assert variables(container)["SWEEP_SHARD"] == "0"
+        assert {"name": "sweep-snapshot", "mountPath": "/sweep/snapshot"} in container["volumeMounts"]
+
+
+def test_restore_and_mirror_come_before_the_template_s_init_containers() -> None:
+    pod = built(template=template(pod={"initContainers": [{"name": "prepare", "image": "c"}]}))
+    names = [container["name"] for container in pod["spec"]["initContainers"]]
+    assert names == ["sweep-restore", "sweep-mirror", "prepare"]
+    assert pod["spec"]["initContainers"][MIRROR]["restartPolicy"] == "Always"
+    assert "restartPolicy" not in pod["spec"]["initContainers"][RESTORE]
+
+
+def test_the_sidecar_alone_knows_the_store() -> None:
+    credentials = {"name": "STORAGE_EMULATOR_HOST", "value": "http://gcs"}
+    checkpoint = {"url": "gs://bucket/sweeps/", "file": "results.jsonl", "env": [credentials], "interval": "3s"}
+    pod = built(checkpoint=checkpoint)
+    for place in (RESTORE, MIRROR):
+        env = variables(pod["spec"]["initContainers"][place])
+        assert env["SWEEP_STORE_URL"] == f"gs://bucket/sweeps/ns/lr/{UID}"
+        assert env["SWEEP_CHECKPOINT_FILE"] == "results.jsonl"
+        assert float(env["SWEEP_INTERVAL"]) == 3
+        assert env["SWEEP_STOP_PATH"] == STOP
+        assert env["SWEEP_REPORT_URL"] == "http://operator:8080"
+        assert env["SWEEP_IMAGES"] == "main:1"
+        assert env["SWEEP_ITEMS_SHA256"] == ""
+        assert env["SWEEP_POD_UID"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
+        assert env["SWEEP_SHARD"] == "0"
+        assert env["STORAGE_EMULATOR_HOST"] == "http://gcs"
+    assert not variables(main(pod)).keys() & {"STORAGE_EMULATOR_HOST", "SWEEP_STORE_URL", "SWEEP_STOP_PATH"}
+
+
+def test_only_the_sidecar_has_the_token_that_speaks_for_the_pod() -> None:
+    pod = built()
+    (volume,) = [each for each in pod["spec"]["volumes"] if each["name"] == "sweep-token"]
+    token = volume["projected"]["sources"][0]["serviceAccountToken"]
+    assert token["audience"] == TOKEN_AUDIENCE
+    mounted = [
+        container["name"]
+        for container in (*pod["spec"]["initContainers"], *pod["spec"]["containers"])
+        if any(mount["name"] == "sweep-token" for mount in container["volumeMounts"])
+    ]
+    assert mounted == ["sweep-restore", "sweep-mirror"]
+
+
+def test_volumes_of_the_template_stay() -> None:
+    data = {"name": "data", "emptyDir": {}}
+    mount = {"name": "data", "mountPath": "/data"}
+    pod = built(template=template(pod={"volumes": [data]}, volumeMounts=[mount]))
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["data", "sweep-snapshot", "sweep-token"]
+    assert mount in main(pod)["volumeMounts"]
+
+
+def test_the_stop_hook_is_injected() -> None:
+    lifecycle = {"postStart": {"exec": {"command": ["warm-up"]}}}
+    container = main(built(template=template(lifecycle=lifecycle)))
+    assert container["lifecycle"] == {**lifecycle, "preStop": {"httpGet": {"path": STOP, "port": 9810}}}
+
+
+def test_a_hook_of_the_user_s_own_stays_and_proves_nothing() -> None:
+    own = {"preStop": {"exec": {"command": ["save"]}}}
+    two = {
+        "spec": {
+            "containers": [{"name": "a", "image": "a", "lifecycle": own}, {"name": "b", "image": "b"}],
+        }
+    }
+    pod = built(template=two)
+    assert main(pod)["lifecycle"] == own
+    assert "lifecycle" not in main(pod, 1), "half a proof is none"
+    assert variables(pod["spec"]["initContainers"][MIRROR])["SWEEP_STOP_PATH"] == ""
+
+
+@pytest.mark.parametrize(
+    ("pod", "container", "user", "group"),
+    [
+        ({}, {"runAsUser": 1000, "runAsGroup": 2000}, 1000, 2000),
+        ({"runAsUser": 1000, "runAsGroup": 2000}, {}, 1000, 2000),
+        ({"runAsUser": 1000}, {"runAsUser": 1001}, 1001, None),
+        ({}, {"runAsUser": 0}, 0, None),
+    ],
+    ids=["from the container", "from the pod", "the container's wins", "root"],
+)
+def test_the_sidecar_runs_as_the_experiment_does(pod: Any, container: Any, user: int, group: int | None) -> None:
+    made = built(template=template(pod={"securityContext": pod}, securityContext=container))
+    for sidecar in made["spec"]["initContainers"][:2]:
+        context = sidecar["securityContext"]
+        assert context["runAsUser"] == user
+        assert context.get("runAsGroup") == group
+        assert context["runAsNonRoot"] is (user != 0)
+    assert "fsGroup" not in (made["spec"].get("securityContext") or {})
+
+
+def test_a_common_group_helps_where_nobody_says_who_runs() -> None:
+    made = built()
+    assert made["spec"]["securityContext"] == {"fsGroup": 65532}
+    assert made["spec"]["initContainers"][MIRROR]["securityContext"]["runAsUser"] == 65532
+    own = built(template=template(pod={"securityContext": {"fsGroup": 7}}))
+    assert own["spec"]["securityContext"] == {"fsGroup": 7}
+
+
+def test_the_sidecar_satisfies_restricted_pod_security() -> None:
+    context = built()["spec"]["initContainers"][MIRROR]["securityContext"]
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_the_pod_runs_once_and_has_time_to_flush() -> None:
+    spec = built()["spec"]
+    assert (spec["restartPolicy"], spec["terminationGracePeriodSeconds"]) == ("Never", 300)
+    assert (
+        built(template=template(pod={"terminationGracePeriodSeconds": 20}))["spec"]["terminationGracePeriodSeconds"]
+        == 20
+    )
+
+
+def test_the_pool_places_the_pod_and_spot_and_gpu_taints_are_tolerated() -> None:
+    own = {"key": "team", "operator": "Exists"}
+    pool = {"name": "spot", "nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "pool", "operator": "Exists"}]}
+    spec = built(
+        template=template(pod={"nodeSelector": {"zone": "a", "pool": "x"}, "tolerations": [own]}),
+        placement={"pools": [pool]},
+    )["spec"]
+    assert spec["nodeSelector"] == {"zone": "a", "pool": "spot"}
+    keys = [toleration["key"] for toleration in spec["tolerations"]]
+    assert keys[:2] == ["team", "pool"]
+    assert {"nvidia.com/gpu", "cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority"} <= set(keys)
+    assert "nodeSelector" not in built()["spec"]
+
+
+def test_empty_fields_are_as_good_as_absent_ones() -> None:
+    empty = dict.fromkeys(("env", "volumeMounts", "lifecycle", "securityContext"))
+    of_pod = dict.fromkeys(
+        ("initContainers", "volumes", "tolerations", "nodeSelector", "securityContext", "terminationGracePeriodSeconds")
+    )
+    bare = built()
+    made = built(
+        template={**template(pod=of_pod, **empty), "metadata": {"labels": None, "annotations": None}},
+    )
+    assert made["spec"]["terminationGracePeriodSeconds"] == 300
+    assert made["metadata"]["labels"] == bare["metadata"]["labels"]
+    assert main(made)["env"] == main(bare)["env"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"spec": {"containers": ["main:1"]}},
+        {"spec": {"containers": [{"name": "a", "image": "a", "env": [1]}]}},
+        {"spec": {"containers": [{"name": "a", "image": "a"}], "securityContext": "root"}},
+        {"spec": {"containers": [{"name": "a", "image": "a"}]}, "metadata": "x"},
+    ],
+    ids=["a container that is a word", "a variable that is a number", "a context that is a word", "odd metadata"],
+)
+def test_a_template_that_is_none_is_refused(broken: dict[str, Any]) -> None:
+    with pytest.raises(TemplateInvalid, match="not a PodTemplateSpec"):
+        built(template=broken)
+
+
+def test_attempts_of_one_template_share_its_digest() -> None:
+    def digest(pod: dict[str, Any]) -> str:
+        return str(pod["metadata"]["annotations"]["resumable.dev/template-sha256"])
+
+    assert digest(built(attempt=1)) == digest(built(attempt=2))
+    assert digest(built()) != digest(built(template=template(image="main:2")))
