@@ -82,6 +82,6 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-clean: ## Remove the local cluster, also after a crash, and everything that was built here
-	-@test -x $(BIN)/python && tests/testbed/testbed down
+clean: ## Remove all local clusters, also what a killed test left, and everything that was built here
+	-@test -x $(BIN)/python && tests/testbed/testbed down --all
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -14,6 +14,7 @@ from rig.binaries import NAMES, binaries, binary
 from rig.cluster import Testbed
 from rig.errors import RigError
 from rig.progress import say
+from rig.state import directories
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     up.set_defaults(run=lambda t, o: t.up(nodes=o.nodes, spot=o.spot, gpus=o.gpus))
 
     down = commands.add_parser("down", help="remove all of it, also after a crash")
-    down.set_defaults(run=lambda t, o: t.down())
+    down.add_argument("--all", action="store_true", help="every cluster on this machine, whatever its --state")
+    down.set_defaults(run=_down)
 
     status = commands.add_parser("status", help="say what is there")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -116,6 +118,12 @@ def _status(testbed: Testbed, options: argparse.Namespace) -> int:
         ready = "Ready" if node["ready"] else "NotReady"
         cordoned = "" if node["schedulable"] else "  cordoned"
         print(f"{node['name']:18}{kind:7}{ready:10}{node['gpus']} GPU{cordoned}")
+    return 0
+
+
+def _down(testbed: Testbed, options: argparse.Namespace) -> int:
+    for each in [Testbed(directory) for directory in directories()] if options.all else [testbed]:
+        each.down()
     return 0
 
 

@@ -141,6 +141,11 @@ def require_visible(path: Path, what: str) -> None:
         )
 
 
+def directories() -> list[Path]:
+    """The state directories of all clusters on this machine, also of those that a killed process left."""
+    return [Path(claim.read_text()) for claim in _claims()]
+
+
 def network_namespace(index: int, machine: str) -> str:
     """Name of a machine's network namespace."""
     return f"rsw-{index}-{machine}"
