@@ -13,6 +13,7 @@ from typing import Any
 from resumable_sweep.contract.items import lines_of, shard_of
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
+from sweep_sidecar.durable import sync_folder
 from sweep_sidecar.items import identities, stored_items
 from sweep_sidecar.log.entry import Kind, Stored, Writer
 from sweep_sidecar.log.generation import Generation, parsed_generation
@@ -112,7 +113,7 @@ def _write_files(log: LogReader, generation: Generation, settings: AttemptSettin
         _LOG.info("restoring %s, %d bytes in %d pieces", path, version.size, len(version.segments))
         reader.write_file(version, settings.snapshot / path, staged=settings.private / "restoring")
     for folder in {(settings.snapshot / path).parent for path in generation.files}:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def _provenance(settings: AttemptSettings) -> dict[str, Any]:
@@ -135,12 +136,4 @@ def _write_durably(target: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     staged.replace(target)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(target.parent)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from sweep_sidecar.durable import sync_folder
 from sweep_sidecar.store.protocol import Creation, Listed, NotFound, Unreachable
 
 _STAGING_PREFIX = ".creating-"
@@ -43,7 +44,7 @@ class LocalStore:
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     staged.unlink()
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise Unreachable(f"cannot create {target}: {error}") from error
         return Creation.CREATED
@@ -103,12 +104,4 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(folder.parent)
