@@ -45,7 +45,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     image = environment.get(SIDECAR_IMAGE, "")
     if not image:
         raise SettingsInvalid(f"{SIDECAR_IMAGE} is not set: give the image of the sidecar")
-    level = environment.get(LOG_LEVEL, "INFO").upper()
+    level = (environment.get(LOG_LEVEL, "") or "INFO").upper()
     if level not in _LEVELS:
         raise SettingsInvalid(f"{LOG_LEVEL} is {level!r}: choose one of {', '.join(_LEVELS)}")
     namespaces = environment.get(WATCH_NAMESPACES, "").split(",")

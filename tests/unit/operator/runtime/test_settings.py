@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from sweep_operator.runtime.settings import SettingsInvalid, settings_from
+
+IMAGE = {"RSWEEP_SIDECAR_IMAGE": "sidecar:1"}
+
+
+def test_the_image_is_all_that_must_be_said() -> None:
+    settings = settings_from(IMAGE)
+    assert (settings.port, settings.log_level, settings.namespaces) == (8080, "INFO", ())
+    assert (settings.pods.sidecar_image, settings.pods.report_url) == ("sidecar:1", "")
+    assert settings.pods.pull_policy == "IfNotPresent"
+    assert settings.pods.resources["requests"] == {"cpu": "50m", "memory": "128Mi"}
+
+
+def test_everything_can_be_said() -> None:
+    settings = settings_from(
+        {
+            **IMAGE,
+            "RSWEEP_PORT": "9000",
+            "RSWEEP_LOG_LEVEL": "debug",
+            "RSWEEP_WATCH_NAMESPACES": "a, b,",
+            "RSWEEP_REPORT_URL": "http://operator",
+            "RSWEEP_IMAGE_PULL_POLICY": "Always",
+            "RSWEEP_SIDECAR_RESOURCES": '{"limits": {"memory": "1Gi"}}',
+        }
+    )
+    assert (settings.port, settings.log_level, settings.namespaces) == (9000, "DEBUG", ("a", "b"))
+    assert settings.pods.report_url == "http://operator"
+    assert settings.pods.pull_policy == "Always"
+    assert settings.pods.resources == {"limits": {"memory": "1Gi"}}
+
+
+def test_empty_is_as_good_as_absent() -> None:
+    names = ("PORT", "WATCH_NAMESPACES", "SIDECAR_RESOURCES", "IMAGE_PULL_POLICY", "REPORT_URL", "LOG_LEVEL")
+    assert settings_from({**IMAGE, **{f"RSWEEP_{name}": "" for name in names}}) == settings_from(IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("variables", "match"),
+    [
+        ({"RSWEEP_SIDECAR_IMAGE": ""}, "RSWEEP_SIDECAR_IMAGE is not set"),
+        ({"RSWEEP_PORT": "http"}, "RSWEEP_PORT is 'http': give a port"),
+        ({"RSWEEP_PORT": "70000"}, "between 1 and 65535"),
+        ({"RSWEEP_LOG_LEVEL": "loud"}, "RSWEEP_LOG_LEVEL is 'LOUD': choose one of DEBUG"),
+        ({"RSWEEP_SIDECAR_RESOURCES": "{"}, "RSWEEP_SIDECAR_RESOURCES is not JSON"),
+        ({"RSWEEP_SIDECAR_RESOURCES": "[]"}, "give an object"),
+    ],
+)
+def test_nonsense_is_refused_by_name(variables: dict[str, str], match: str) -> None:
+    with pytest.raises(SettingsInvalid, match=match):
+        settings_from({**IMAGE, **variables})
