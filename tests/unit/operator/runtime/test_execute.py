@@ -1,0 +1,197 @@
+"""Writes in their order, and what is remembered of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import NOW, UID, manifest, pod, snapshot
+from fake_api import FakeApi
+
+from sweep_operator.kube import paths
+from sweep_operator.kube.client import ApiError
+from sweep_operator.model.observed import Creation, Role
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
+from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Sweep
+from sweep_operator.pods import names
+from sweep_operator.pods.settings import PodSettings
+from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.events import EventPoster
+from sweep_operator.runtime.execute import Executor, StatusConflict
+from sweep_operator.runtime.metrics import Metrics
+from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.translation import sweep_of
+from sweep_operator.runtime.work_queue import WorkQueue
+
+STATUS = paths.sweep_status("ns", "lr")
+SWEEP = paths.sweep("ns", "lr")
+PODS = paths.pods("ns")
+POD = f"{PODS}/{names.attempt_pod_name(sweep='lr', sweep_uid=UID, shard=0, attempt=1)}"
+ORDER = CreateAttempt(shard=0, attempt=1, resumes=True)
+
+
+class Desk:
+    """An executor with all that it needs, over an API server in memory."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.api = FakeApi()
+        self.now = NOW
+        self.attempts = Attempts()
+        self.store = SweepStore(WorkQueue())
+        self.store.seen(manifest(**spec))
+        self.events: list[str] = []
+        client: Any = self.api
+        poster = EventPoster(client, clock=lambda: self.now, unique=lambda: "x")
+        poster.post = lambda sweep, event: self.events.append(event.reason)  # type: ignore[method-assign]
+        self.executor = Executor(
+            client=client,
+            sweeps=self.store,
+            attempts=self.attempts,
+            events=poster,
+            metrics=Metrics(),
+            settings=PodSettings(sidecar_image="sidecar:1"),
+            clock=lambda: self.now,
+            token=lambda: "secret",
+        )
+
+    @property
+    def sweep(self) -> Sweep:
+        return sweep_of(self.store.get(("ns", "lr")) or {})
+
+    async def execute(self, *actions: Any, status: dict[str, Any] | None = None, **known: Any) -> None:
+        sweep = self.sweep
+        events = (SweepEvent(reason="Said", message="m"),)
+        wanted = replace(sweep.status, **(status if status is not None else {"attempts": 1}))
+        await self.executor.execute(snapshot(sweep, **known), Plan(status=wanted, actions=actions, events=events))
+
+    @property
+    def creation(self) -> Creation | None:
+        return self.attempts.of(UID).get(1)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+async def test_status_first_then_creations_then_deletions(desk: Desk) -> None:
+    deletion = DeletePod(pod=pod(9, name="old"), reason="Settled")
+    await desk.execute(deletion, CreateHousekeeping(role=Role.MERGE), ORDER)
+    verbs = [(verb, path) for verb, path in desk.api.requests]
+    assert verbs[0] == ("PUT", STATUS)
+    assert verbs[1] == ("POST", PODS)
+    assert verbs[-1] == ("DELETE", f"{PODS}/old")
+    assert desk.creation == Creation(created_at=NOW, resumes=True)
+    assert desk.events == ["Said", "AttemptCreated"]
+
+
+@pytest.mark.parametrize("status", [409, 404, 500, 0], ids=["conflict", "gone", "error", "silence"])
+async def test_without_the_status_nothing_is_done(desk: Desk, status: int) -> None:
+    desk.api.refuse[STATUS] = [ApiError(status, "no")]
+    if status == 409:
+        newer = manifest()
+        newer["metadata"]["resourceVersion"] = "7"
+        desk.api.objects[SWEEP] = newer
+    with pytest.raises(StatusConflict if status in (404, 409) else ApiError):
+        await desk.execute(ORDER, DeletePod(pod=pod(), reason="Settled"))
+    assert desk.api.paths("POST") == []
+    assert desk.api.paths("DELETE") == []
+    assert (desk.creation, desk.events) == (None, [])
+    if status == 409:
+        assert desk.store.get(("ns", "lr")) == desk.api.objects[SWEEP]
+    if status == 404:
+        assert desk.store.get(("ns", "lr")) is None
+
+
+async def test_counts_are_written_only_every_so_often(desk: Desk) -> None:
+    await desk.execute(status={"done": 1})
+    await desk.execute(status={"done": 2})
+    assert len(desk.api.paths("PUT")) == 1
+    desk.now += 2
+    await desk.execute(status={"done": 3})
+    assert len(desk.api.paths("PUT")) == 2
+    await desk.execute(status={"done": 4, "attempts": 1})
+    assert len(desk.api.paths("PUT")) == 3, "an attempt cannot wait"
+
+
+async def test_an_unchanged_status_is_not_written(desk: Desk) -> None:
+    await desk.execute(status={"done": 1})
+    desk.now += 60
+    await desk.execute(status={})
+    assert len(desk.api.paths("PUT")) == 1
+
+
+async def test_a_pod_that_is_there_already_will_do_if_it_is_ours(desk: Desk) -> None:
+    desk.api.objects[POD] = {"metadata": {"labels": {names.SWEEP_UID: UID}}}
+    await desk.execute(ORDER)
+    assert desk.creation == Creation(created_at=NOW, seen=True, resumes=True)
+
+
+async def test_a_pod_that_was_there_and_is_gone_is_not_made_again(desk: Desk) -> None:
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(409, "already exists")]
+    await desk.execute(ORDER)
+    assert desk.creation == Creation(created_at=NOW, seen=True, resumes=True)
+    assert len(desk.api.paths("POST")) == 1
+
+
+async def test_a_name_that_somebody_else_has_is_a_problem(desk: Desk) -> None:
+    desk.api.objects[POD] = {"metadata": {"labels": {names.SWEEP_UID: "another"}}}
+    await desk.execute(ORDER)
+    assert desk.creation is not None
+    assert (desk.creation.problem, desk.creation.created_at) == ("NameTaken", None)
+
+
+@pytest.mark.parametrize(
+    ("status", "uncertain"),
+    [(0, True), (500, True), (504, True), (403, False), (422, False), (429, False)],
+    ids=["silence", "500", "504", "forbidden", "invalid", "too many"],
+)
+async def test_only_a_refusal_is_certain(desk: Desk, status: int, uncertain: bool) -> None:
+    reclaim = Reclaim(time=NOW, node="n", shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=1)
+    desk.api.refuse[PODS] = [ApiError(status, "no")]
+    await desk.execute(replace(ORDER, replaces=reclaim))
+    assert desk.creation is not None
+    assert desk.creation.created_at is None
+    assert desk.creation.retry_at > NOW
+    assert desk.creation.uncertain is uncertain
+    assert (desk.creation.resumes, desk.creation.replaces) == (True, reclaim)
+    assert desk.events == ["Said"]
+
+
+async def test_a_reclaim_is_told_once_the_replacement_is_there(desk: Desk) -> None:
+    reclaim = Reclaim(time=NOW - 1, node="n", shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=1)
+    await desk.execute(replace(ORDER, replaces=reclaim))
+    assert desk.events == ["Said", "Reclaimed"]
+
+
+async def test_a_template_that_is_none_is_a_problem_for_its_owner_alone() -> None:
+    desk = Desk(template={"spec": {"containers": [{"name": "a", "image": "a", "env": [1]}]}})
+    deletion = DeletePod(pod=pod(9, name="old"), reason="Settled")
+    await desk.execute(ORDER, deletion)
+    assert desk.creation is not None
+    assert desk.creation.problem == "TemplateInvalid"
+    assert "spec.template" in desk.creation.message
+    assert desk.api.paths("DELETE") == [f"{PODS}/old"]
+
+
+async def test_inline_items_are_there_before_the_pod_that_reads_them() -> None:
+    desk = Desk(items={"list": [1]})
+    await desk.execute(CreateHousekeeping(role=Role.RESOLVE))
+    assert desk.api.paths("POST") == [paths.config_maps("ns"), PODS]
+    assert desk.attempts.housekeeping_of(UID)["resolve"].created_at == NOW
+    again = Desk(items={"list": [1]})
+    again.api.refuse[paths.config_maps("ns")] = [ApiError(403, "exceeded quota")]
+    await again.execute(CreateHousekeeping(role=Role.RESOLVE))
+    assert again.api.paths("POST") == [paths.config_maps("ns")]
+    assert again.attempts.housekeeping_of(UID)["resolve"].problem == "QuotaExceeded"
+
+
+@pytest.mark.parametrize("status", [404, 409, 500])
+async def test_a_deletion_that_fails_stops_nothing(desk: Desk, status: int) -> None:
+    first, second = (DeletePod(pod=pod(9, name=name), reason="Settled") for name in ("a", "b"))
+    desk.api.refuse[f"{PODS}/a"] = [ApiError(status, "no")]
+    await desk.execute(first, second)
+    assert desk.api.paths("DELETE") == [f"{PODS}/a", f"{PODS}/b"]

@@ -1,0 +1,148 @@
+"""What is read, and when the API server itself is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from builders import NODE, NOW, UID, manifest, node, placed, pod, record, sweep
+from fake_api import FakeApi
+
+from sweep_operator.kube import paths
+from sweep_operator.kube.client import ApiError
+from sweep_operator.kube.informer import Informer
+from sweep_operator.model.observed import Creation, NodeView, PodView
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.snapshot import Snapshot
+from sweep_operator.pods import names
+from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.gather import Gatherer
+from sweep_operator.runtime.pod_index import PodIndex
+from sweep_operator.runtime.report_board import ReportBoard
+from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.translation import status_manifest
+from sweep_operator.runtime.work_queue import WorkQueue
+
+KEY = ("ns", "lr")
+
+
+class Desk:
+    def __init__(self, *records: ShardRecord) -> None:
+        self.api = FakeApi()
+        client: Any = self.api
+        queue = WorkQueue()
+        self.attempts, self.reports = Attempts(), ReportBoard()
+        self.store, self.pods = SweepStore(queue), PodIndex(queue)
+        self.nodes: Informer[NodeView] = Informer(client, paths.NODES, project=lambda _: None, changed=lambda *_: None)
+        known = {("", NODE): node()}
+        self.nodes.get = lambda namespace, name: known.get((namespace, name))  # type: ignore[method-assign]
+        self.gatherer = Gatherer(
+            client=client,
+            sweeps=self.store,
+            pods=self.pods,
+            nodes=self.nodes,
+            attempts=self.attempts,
+            reports=self.reports,
+            clock=lambda: NOW,
+        )
+        of = sweep(records)
+        self.store.seen({**manifest(shards=len(records)), "status": status_manifest(of.status, of)})
+
+    def show(self, *pods: PodView) -> None:
+        for each in pods:
+            self.pods.pod_changed(None, each)
+
+    async def gather(self) -> Snapshot:
+        found = await self.gatherer.gather(KEY)
+        assert found is not None
+        return found
+
+
+def path_of(shard: int, attempt: int) -> str:
+    return paths.pod("ns", names.attempt_pod_name(sweep="lr", sweep_uid=UID, shard=shard, attempt=attempt))
+
+
+def as_json(view: PodView) -> dict[str, Any]:
+    labels = {
+        **names.labels(sweep="lr", sweep_uid=UID, role=view.role),
+        names.SHARD: str(view.shard),
+        names.ATTEMPT: str(view.attempt),
+    }
+    return {"metadata": {"namespace": "ns", "name": view.name, "uid": view.uid, "labels": labels}}
+
+
+async def test_a_sweep_that_is_gone_has_no_snapshot() -> None:
+    assert await Desk(record()).gatherer.gather(("ns", "other")) is None
+
+
+async def test_what_the_caches_show_is_not_asked_for() -> None:
+    desk = Desk(placed())
+    desk.show(pod(), pod(7, shard=0, sweep_uid="an-earlier-sweep", name="x", uid="x"))
+    found = await desk.gather()
+    assert [each.uid for each in found.presence.pods] == ["pod-0-1"]
+    assert found.presence.nodes == {NODE: node()}
+    assert desk.api.requests == []
+
+
+async def test_a_pod_that_the_api_server_denies_is_absent() -> None:
+    desk = Desk(record(), record(1, attempt=2), record(2, ShardState.WAITING))
+    desk.show(pod(2, shard=1))
+    found = await desk.gather()
+    assert found.absent == {1}
+    assert desk.api.paths("GET") == [path_of(0, 1)]
+
+
+async def test_a_pod_that_only_the_api_server_knows_is_found() -> None:
+    desk = Desk(record())
+    desk.attempts.note(UID, 1, Creation(uncertain=True, retry_at=NOW))
+    desk.api.objects[path_of(0, 1)] = as_json(pod())
+    found = await desk.gather()
+    assert (found.absent, [each.uid for each in found.presence.pods]) == (frozenset(), ["pod-0-1"])
+    assert found.creations[1].seen
+
+
+async def test_a_pod_on_its_way_is_not_asked_for() -> None:
+    desk = Desk(record())
+    desk.attempts.note(UID, 1, Creation(created_at=NOW - 1))
+    found = await desk.gather()
+    assert (found.absent, desk.api.requests) == (frozenset(), [])
+
+
+async def test_an_api_server_that_does_not_answer_denies_nothing() -> None:
+    desk = Desk(record())
+    desk.api.refuse[path_of(0, 1)] = [ApiError(500, "etcd")]
+    with pytest.raises(ApiError):
+        await desk.gather()
+
+
+async def test_a_node_too_new_for_the_cache_is_not_gone() -> None:
+    desk = Desk(record())
+    desk.show(pod(node="new"))
+    desk.api.objects[paths.node("new")] = {"metadata": {"name": "new", "uid": "u"}, "status": {}}
+    assert list((await desk.gather()).presence.nodes) == ["new"]
+    del desk.api.objects[paths.node("new")]
+    assert list((await desk.gather()).presence.nodes) == []
+
+
+async def test_nodes_that_may_not_be_read_are_not_asked_for() -> None:
+    desk = Desk(record())
+    desk.nodes.forbidden = True
+    desk.show(pod(node="new"))
+    found = await desk.gather()
+    assert not found.presence.nodes_visible
+    assert desk.api.requests == []
+
+
+async def test_what_belongs_to_former_attempts_is_dropped() -> None:
+    desk = Desk(placed(attempt=2))
+    desk.show(pod(2))
+    desk.attempts.note(UID, 1, Creation(created_at=NOW))
+    assert (await desk.gather()).creations == {}
+
+
+async def test_a_housekeeping_pod_that_is_gone_may_be_made_again() -> None:
+    desk = Desk(record(0, ShardState.COMPLETE))
+    desk.attempts.note_housekeeping(UID, "merge", Creation(created_at=NOW - 1))
+    assert "merge" in (await desk.gather()).housekeeping
+    desk.attempts.note_housekeeping(UID, "merge", Creation(created_at=NOW - 60))
+    assert (await desk.gather()).housekeeping == {}

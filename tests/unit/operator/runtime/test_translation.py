@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import NOW, UID, manifest, placed, record, sweep
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweep_operator import api
+from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Condition, Merged, SweepStatus
+from sweep_operator.runtime.translation import lasting_part, status_manifest, status_of, sweep_of
+
+HEALTHY = Condition(type="Healthy", status=True, reason="AsExpected", message="", since=NOW)
+
+
+def there_and_back(status: SweepStatus) -> SweepStatus:
+    of = sweep(status.records)
+    written = api.ResumableSweepStatus.model_validate(status_manifest(status, of))
+    return status_of(written, shards=len(status.records))
+
+
+def test_the_specification_with_all_defaults() -> None:
+    read = sweep_of(manifest())
+    assert (read.namespace, read.name, read.uid, read.deleting) == ("ns", "lr", UID, False)
+    spec = read.spec
+    assert (spec.run_id, spec.shards, spec.parallelism, spec.suspend) == (UID, 2, 2, False)
+    assert (spec.has_items, spec.user_failures, spec.interval_seconds) == (False, 3, 10)
+    assert read.status == SweepStatus(records=(record(0, ShardState.WAITING), record(1, ShardState.WAITING)))
+
+
+def test_the_specification_with_all_fields() -> None:
+    spec = sweep_of(
+        manifest(
+            runId="grid-1",
+            parallelism=1,
+            suspend=True,
+            items={"list": [1]},
+            budgets={"userFailures": 0},
+            checkpoint={"url": "gs://b", "file": "r.jsonl", "interval": "1m30s"},
+        )
+    ).spec
+    assert (spec.run_id, spec.parallelism, spec.suspend, spec.has_items) == ("grid-1", 1, True, True)
+    assert (spec.user_failures, spec.interval_seconds) == (0, 90)
+
+
+def test_a_sweep_that_is_being_deleted() -> None:
+    deleted = manifest()
+    deleted["metadata"]["deletionTimestamp"] = "2026-10-01T12:00:00Z"
+    assert sweep_of(deleted).deleting
+
+
+def test_a_full_status_reads_back() -> None:
+    status = SweepStatus(
+        phase="Complete",
+        attempts=9,
+        items_total=12,
+        items_sha256="abc",
+        done=12,
+        running=1,
+        lost=2,
+        eta="3m20s",
+        started_at=NOW,
+        completed_at=NOW + 60,
+        merged=Merged(url="u", sha256="s", items=12, provenance_url="p"),
+        reclaims_by_signal={"NodeGone": 2},
+        last_reclaim=Reclaim(
+            time=NOW, node="n", shard=1, attempt=4, signal=Signal.NODE_GONE, items_safe=3, relaunch_seconds=0.4
+        ),
+        records=(placed(done=3), record(1, ShardState.COMPLETE, attempt=9, done=9, recorded=9)),
+        conditions=(HEALTHY,),
+    )
+    assert there_and_back(status) == status
+    assert status_manifest(status, sweep(status.records))["reclaims"] == 2
+
+
+@given(
+    attempts=st.integers(0, 10**6),
+    total=st.none() | st.integers(0, 10**6),
+    done=st.integers(0, 10**6),
+    started=st.none() | st.integers(0, 2_000_000_000).map(float),
+    signals=st.dictionaries(st.sampled_from([signal.value for signal in Signal if signal]), st.integers(1, 99)),
+)
+def test_any_status_reads_back(
+    attempts: int, total: int | None, done: int, started: float | None, signals: dict[str, int]
+) -> None:
+    status = SweepStatus(
+        attempts=attempts,
+        items_total=total,
+        done=done,
+        started_at=started,
+        reclaims_by_signal=signals,
+        records=(placed(attempt=max(1, attempts)),),
+    )
+    assert there_and_back(status) == status
+
+
+def test_shards_are_told_as_ranges_for_people() -> None:
+    states = [ShardState.COMPLETE, ShardState.COMPLETE, ShardState.LEAVING, ShardState.WAITING, ShardState.FAILED]
+    records = [record(shard, state) for shard, state in enumerate(states)]
+    written = status_manifest(SweepStatus(records=tuple(records)), sweep(records))
+    assert written["shards"] == {"complete": "0-1", "running": "2", "waiting": "3", "failed": "4"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "written"),
+    [("StoreUnreachable", "StoreUnreachable"), ("not a reason", "Other"), ("", "Other"), ("9Lives", "Other")],
+    ids=["a word", "words", "nothing", "a number first"],
+)
+def test_a_reason_from_outside_cannot_make_the_status_invalid(reason: str, written: str) -> None:
+    status = SweepStatus(records=(record(),), conditions=(replace(HEALTHY, reason=reason, message="x" * 5000),))
+    (condition,) = status_manifest(status, sweep())["conditions"]
+    assert condition["reason"] == written
+    assert len(condition["message"]) == 1024
+
+
+def written_with(**fields: Any) -> dict[str, Any]:
+    records = fields.pop("records", (placed(),))
+    return status_manifest(SweepStatus(records=records, **fields), sweep(records))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"done": 5},
+        {"eta": "5s"},
+        {"items_total": 7},
+        {"records": (placed(done=5, recorded=6, base=1),)},
+    ],
+    ids=["items done", "the estimate", "the total", "a shard's counts"],
+)
+def test_what_moves_all_the_time_can_wait(change: dict[str, Any]) -> None:
+    assert lasting_part(written_with(**change)) == lasting_part(written_with())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"attempts": 3},
+        {"lost": 1},
+        {"running": 1},
+        {"reclaims_by_signal": {"NodeGone": 1}},
+        {"conditions": (HEALTHY,)},
+        {"records": (placed(attempt=2),)},
+        {"records": (placed(state=ShardState.LEAVING),)},
+        {"records": (placed(signal=Signal.NODE_GONE),)},
+        {"items_sha256": "abc"},
+    ],
+    ids=["attempts", "losses", "pods", "reclaims", "conditions", "an attempt", "a state", "a signal", "the items"],
+)
+def test_what_must_survive_a_restart_cannot(change: dict[str, Any]) -> None:
+    assert lasting_part(written_with(**change)) != lasting_part(written_with())
+
+
+def test_a_large_table_is_compared_by_what_lasts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweep_operator.model.shard_record.PACKED_FROM_CHARACTERS", -1)
+    assert lasting_part(written_with(records=(placed(done=5),))) == lasting_part(written_with())
+    assert lasting_part(written_with(records=(placed(attempt=2),))) != lasting_part(written_with())
