@@ -191,6 +191,12 @@ def test_the_node_of_an_attempt_is_noted() -> None:
     assert (step.record.node_name, step.record.incarnation) == (NODE, node().incarnation)
 
 
+def test_a_reclaim_of_a_program_whose_items_nobody_counts_is_no_setback() -> None:
+    before = placed(setbacks=5, base=1)
+    step = step_of(before, snapshot(sweep([before]), pod(), nodes=[]), now=NOW)
+    assert (step.record.setbacks, step.record.not_before) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("setbacks", "pods", "nodes", "expected"),
     [
@@ -202,7 +208,7 @@ def test_the_node_of_an_attempt_is_noted() -> None:
         (1, (pod(phase="Succeeded", mains=(ended(0),)),), None, (2, int(NOW) + 10)),
     ],
     ids=[
-        "a first reclaim without progress delays nothing",
+        "a first reclaim before anything was restored delays nothing",
         "nor does a second",
         "a third does",
         "five minutes at most",
@@ -213,7 +219,7 @@ def test_the_node_of_an_attempt_is_noted() -> None:
 def test_attempts_without_progress_are_slowed_down(
     setbacks: int, pods: Any, nodes: Any, expected: tuple[int, int]
 ) -> None:
-    before = placed(setbacks=setbacks, base=1)
+    before = placed(setbacks=setbacks, base=0)
     step = step_of(before, snapshot(sweep([before]), *pods, nodes=nodes), now=NOW)
     assert (step.record.setbacks, step.record.not_before) == expected
 
