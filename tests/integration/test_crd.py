@@ -87,7 +87,6 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a matrix": {"items": {"matrix": {"lr": [0.1, 0.01], "model": ["a", {"layers": 3}], "flag": [True, None]}}},
     "items in a ConfigMap": {"items": {"configMapKeyRef": {"name": "items", "key": "items.jsonl"}}},
     "a bucket alone": {"checkpoint.url": "gs://bucket"},
-    "a shared directory": {"checkpoint.url": "file:///mnt/sweeps"},
     "a file in a folder": {"checkpoint.file": "out/results.progress.json"},
     "a file with a leading dot": {"checkpoint.file": ".sweeper"},
     "the shortest interval": {"checkpoint.interval": "1s"},
@@ -153,10 +152,12 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no url": ({"checkpoint.url": ABSENT}, ["spec.checkpoint.url: Required value"]),
     "a store nobody knows": (
         {"checkpoint.url": "s3://bucket"},
-        ["spec.checkpoint.url", "url is s3://bucket and must be gs://BUCKET[/FOLDER] or file:///FOLDER"],
+        ["spec.checkpoint.url", "url is s3://bucket and must be gs://BUCKET[/FOLDER]"],
     ),
-    "a relative directory": ({"checkpoint.url": "file://mnt"}, ["url is file://mnt and must be"]),
-    "no directory": ({"checkpoint.url": "file://"}, ["url is file:// and must be"]),
+    "a directory, which no pod could reach": (
+        {"checkpoint.url": "file:///mnt/sweeps"},
+        ["url is file:///mnt/sweeps and must be"],
+    ),
     "a url with a query": ({"checkpoint.url": "gs://bucket/a?b"}, ["url is gs://bucket/a?b and must be"]),
     "a url with a space": ({"checkpoint.url": "gs://bucket/a b"}, ["url is gs://bucket/a b and must be"]),
     "no file": ({"checkpoint.file": ABSENT}, ["spec.checkpoint.file: Required value"]),

@@ -73,7 +73,9 @@ def _ground(options: argparse.Namespace, screen: Screen) -> Ground | None:
         return local_ground(nodes=_SPOT_NODES + 1, spot=_SPOT_NODES, experiment="digits")
     for name in ("registry", "store"):
         if not getattr(options, name):
-            screen.say(f'--{name} is missing: the cluster of KUBECONFIG needs it, see "make demo" in the README')
+            screen.say(
+                f"--{name} is missing: the cluster of KUBECONFIG needs it, see docs/tasks/demo-on-your-cluster.md"
+            )
             return None
     screen.say(f"on the cluster of {kubeconfig} one node will be taken away and another one drained or shut down")
     if not options.yes and not screen.agreed("touch its nodes?"):

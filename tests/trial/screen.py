@@ -38,7 +38,11 @@ class Screen:
 
     def agreed(self, question: str) -> bool:
         """Ask on the terminal; anything but yes is no."""
-        return self._console.input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        try:
+            return self._console.input(f"{question} \\[y/N] ").strip().lower() in ("y", "yes")
+        except EOFError:
+            self.say("nobody to ask here: --yes agrees beforehand")
+            return False
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -80,7 +84,7 @@ class Screen:
         """Print the end of the story."""
         table = Table(title="what the reclaims cost", title_justify="left")
         for column in ("how", "node", "shard", "signal that won", "to created", "to first new item"):
-            table.add_column(column)
+            table.add_column(column, overflow="fold")
         for each in verdict.reclaims:
             seconds = (_seconds(each.to_created_s), _seconds(each.to_resumed_s))
             table.add_row(each.how, each.node, str(each.shard), each.signal, *seconds)

@@ -166,17 +166,16 @@ class Checkpoint(ApiModel):
         Field(
             json_schema_extra=checked_by(
                 Rule(
-                    check=r"self.matches('^(gs://[a-z0-9][-_.a-z0-9]*|file://)(/[^?#[:space:]]*)?$') "
-                    "&& self != 'file://'",
-                    static="url must be gs://BUCKET[/FOLDER] or file:///FOLDER",
-                    message="'url is ' + self + ' and must be gs://BUCKET[/FOLDER] or file:///FOLDER'",
+                    check=r"self.matches('^gs://[a-z0-9][-_.a-z0-9]*(/[^?#[:space:]]*)?$')",
+                    static="url must be gs://BUCKET[/FOLDER]",
+                    message="'url is ' + self + ' and must be gs://BUCKET[/FOLDER]'",
                 ),
                 immutable(name="url", why="what is recorded so far is there", shown=True),
             )
         ),
     ]
-    """Folder of the object store, `gs://BUCKET/FOLDER`, or `file:///FOLDER` for a directory that all nodes share. The
-    sweep writes below it into a folder of its own: namespace, name, run id. Cannot change."""
+    """Folder of the object store: `gs://BUCKET/FOLDER`. The sweep writes below it into a folder of its own: namespace,
+    name, run id. Cannot change."""
     file: Annotated[
         str,
         StringConstraints(min_length=1, max_length=255),

@@ -138,7 +138,7 @@ class ResumableSweepStatus(ApiModel):
     shard_table: str | None = None
     """The operator's own memory of each shard, in a form of its own."""
     nodes: Annotated[list[str], Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None = None
-    """UIDs of the nodes that the operator's memory refers to."""
+    """The nodes that the operator's memory refers to: name and a hash of the UID. Absent where the memory is packed."""
     conditions: (
         Annotated[
             list[Condition],

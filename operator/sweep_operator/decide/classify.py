@@ -95,9 +95,8 @@ def finding_of(
             ended = of_node.ended or sealed or pod.is_terminal
             return Finding(signal=finding.signal, ended=ended, message=finding.message)
     if report is not None and report.stage is Stage.STOPPED:
-        return Finding(
-            signal=Signal.SUPERSEDED, ended=True, message=report.message or "the sidecar has stopped for good"
-        )
+        signal = Signal.CHECKPOINT_CORRUPT if report.problem == Signal.CHECKPOINT_CORRUPT else Signal.SUPERSEDED
+        return Finding(signal=signal, ended=True, message=report.message or "the sidecar has stopped for good")
     if pod.phase == "Succeeded":
         return Finding(
             signal=Signal.UNPROVEN, ended=True, message="all containers exited 0, but nothing proves the items"

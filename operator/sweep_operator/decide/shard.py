@@ -118,7 +118,9 @@ def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: fl
         return Step(record=record.changed(state=ShardState.FAILED), events=(failed,))
     if signal.is_user_failure:
         return _user_failure(record, said, budget=snapshot.sweep.spec.user_failures, now=now)
-    setbacks = 0 if made_progress(record) else record.setbacks + 1
+    # A program whose items nobody counts shows no progress; that it was restored and taken away is no fault of its own.
+    came_far = made_progress(record) or (signal.is_reclaim and record.base > 0)
+    setbacks = 0 if came_far else record.setbacks + 1
     delay = delay_seconds(setbacks - _FREE_RETRIES if signal.is_reclaim else setbacks)
     waiting = record.changed(state=ShardState.WAITING, setbacks=setbacks, not_before=int(now + delay) if delay else 0)
     if signal.is_reclaim:

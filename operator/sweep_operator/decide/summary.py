@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sweep_operator.decide.progress import newest_report
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition, Snapshot, SweepStatus
 
 
@@ -80,12 +81,21 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Prob
         report = snapshot.reports.get(record.attempt)
         if report is not None and report.problem and record.state is ShardState.ACTIVE:
             found.append(Problem(reason=report.problem, message=f"shard {record.shard}: {report.message}"))
+        if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
+            found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record)))
     current = [pods[record.attempt] for record in records if record.attempt in pods]
     current += [pod for pod in snapshot.presence.pods if pod.role is not Role.ATTEMPT]
     found += [problem for pod in current if (problem := pod_problem(pod)) is not None]
     if not snapshot.presence.nodes_visible:
         found.append(Problem(reason="NodesForbidden", message="the operator may not read nodes: works from pods alone"))
     return found
+
+
+def _unproven_text(record: ShardRecord) -> str:
+    return (
+        f"shard {record.shard} exited 0 before its items were proved to be done, and runs again: name the items in "
+        "spec.items or use the library; where neither is possible the containers must have no preStop hook of their own"
+    )
 
 
 def pod_problem(pod: PodView) -> Problem | None:

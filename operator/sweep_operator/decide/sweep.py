@@ -191,7 +191,7 @@ class _Draft:
             items_total=total,
             done=done,
             running=0 if ended else running,
-            eta="" if ended else eta,
+            eta=eta if phase == "Running" and not self.sweep.spec.suspend else "",
             completed_at=(self.status.completed_at or self.now) if ended else None,
             records=tuple(self.records),
             conditions=summary.with_conditions(self.sweep.status.conditions, [condition, *self._conditions(phase)]),

@@ -11,7 +11,7 @@ from typing import Any
 from sweep_operator.decide.sweep import refresh_seconds
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
-from sweep_operator.model.observed import Creation
+from sweep_operator.model.observed import Creation, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.snapshot import Snapshot, Sweep
@@ -22,7 +22,7 @@ from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.metrics import Metrics
-from sweep_operator.runtime.refusals import Refusal, refusal_of
+from sweep_operator.runtime.refusals import Refusal, refusal_of, refusal_of_items
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.translation import lasting_part, status_manifest
 
@@ -139,13 +139,25 @@ class Executor:
             self._events.post(sweep, SweepEvent(reason="AttemptCreated", message=message))
 
     async def _create_housekeeping(self, sweep: Sweep, chore: CreateHousekeeping) -> None:
-        config_map = items_config_map(sweep) if chore.role == "resolve" else None
-        creation = Creation()
-        if config_map is not None:
-            creation = await self._create(sweep, config_map)
+        creation = await self._provide_items(sweep) if chore.role is Role.RESOLVE else Creation()
         if not creation.problem:
             creation = await self._create(sweep, housekeeping_pod_for(sweep, chore.role, settings=self._settings))
         self._attempts.note_housekeeping(sweep.uid, chore.role, creation)
+
+    async def _provide_items(self, sweep: Sweep) -> Creation:
+        """See to it that the pod which resolves the items can start: without its ConfigMap it would wait mutely."""
+        config_map = items_config_map(sweep)
+        if config_map is not None:
+            return await self._create(sweep, config_map)
+        reference = sweep.manifest["spec"]["items"]["configMapKeyRef"]
+        try:
+            there = await self._client.get(f"{paths.config_maps(sweep.namespace)}/{reference['name']}")
+        except ApiError as error:
+            return self._refused(sweep, refusal_of_items(error, name=reference["name"]))
+        if reference["key"] not in {**(there.get("data") or {}), **(there.get("binaryData") or {})}:
+            lacking = ApiError(404, f"it has no key {reference['key']}")
+            return self._refused(sweep, refusal_of_items(lacking, name=reference["name"]))
+        return Creation()
 
     async def _create(self, sweep: Sweep, manifest: dict[str, Any]) -> Creation:
         """Create an object and return what came of it; one of this very sweep that is there already will do."""
@@ -185,6 +197,7 @@ class Executor:
         pod = deletion.pod
         try:
             path = paths.pod(pod.namespace, pod.name)
+            logger.info("deleting pod %s/%s: %s", pod.namespace, pod.name, deletion.reason)
             await self._client.delete(path, uid=pod.uid, grace_seconds=deletion.grace_seconds)
         except ApiError as error:
             # 404 and 409: it is gone, or another pod has its name. Anything else is tried again at the next look.

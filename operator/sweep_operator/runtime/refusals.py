@@ -17,6 +17,14 @@ class Refusal:
     retry_seconds: float
 
 
+def refusal_of_items(error: ApiError, *, name: str) -> Refusal:
+    """Return what it means that the ConfigMap `name`, which is to hold the items, could not be read."""
+    if error.status == 404:
+        message = f"ConfigMap {name} of spec.items.configMapKeyRef: {error.message}; create it, and the sweep goes on"
+        return Refusal(reason="ItemsMissing", message=message, retry_seconds=5)
+    return refusal_of(error)
+
+
 def refusal_of(error: ApiError) -> Refusal:
     """Return what the API server's refusal of a pod means.
 

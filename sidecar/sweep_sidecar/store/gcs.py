@@ -62,8 +62,7 @@ class GcsStore:
             )
         except Exception as error:
             raise Unreachable(
-                f"no credentials for {self.url}: {error}. Give the pods a workload identity, or set "
-                "GOOGLE_APPLICATION_CREDENTIALS in checkpoint.env"
+                f"no credentials for {self.url}: {error}. Give the pods' service account a workload identity"
             ) from error
 
     @property

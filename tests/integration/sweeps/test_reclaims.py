@@ -81,6 +81,7 @@ def test_exit_zero_without_proof_is_run_again(stage: Any, node: Any) -> None:
     stage.wait(lambda: stage.events("SucceededWithoutProof"), "the event")
     stage.wait(lambda: stage.status()["attempts"] == 2, "another attempt")
     assert stage.status()["phase"] == "Running"
+    stage.wait(lambda: stage.condition("Healthy")["reason"] == "SucceededWithoutProof", "the condition to say so")
 
 
 def test_failures_of_the_program_use_up_their_budget(stage: Any, node: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from resumable_sweep.contract.outcome import Exit, Outcome
+
 pytestmark = pytest.mark.integration
 
 
@@ -75,11 +77,22 @@ def test_a_program_that_knows_its_items_itself(stage: Any) -> None:
     assert "SWEEP_ITEMS" not in names
 
 
+def test_items_in_a_config_map_that_comes_late(stage: Any) -> None:
+    stage.apply(items={"configMapKeyRef": {"name": "items", "key": "items.jsonl"}})
+    stage.wait(
+        lambda: stage.condition("Healthy").get("reason") == "ItemsMissing", "the condition to say what is missing"
+    )
+    assert "items" in stage.condition("Healthy")["message"]
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "items"}, "data": {"items.jsonl": "1\n2\n"}}
+    stage.api.create(f"/api/v1/namespaces/{stage.namespace}/configmaps", body)
+    stage.resolve()
+    stage.wait_for_attempts(0, 1)
+    stage.wait(lambda: stage.condition("Healthy")["reason"] != "ItemsMissing", "the condition to heal")
+
+
 def test_items_that_cannot_be_resolved_fail_the_sweep(stage: Any) -> None:
     stage.apply()
     pod = stage.wait(lambda: stage.pods("resolve"), "the resolve pod")[0]
-    from resumable_sweep.contract.outcome import Exit, Outcome
-
     outcome = Outcome("ItemsInvalid", "items 0 and 3 have the same key 1", {})
     terminated = {"exitCode": int(Exit.ITEMS_INVALID), "message": outcome.to_json()}
     waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
