@@ -248,20 +248,13 @@ def ended(name: str, code: int, message: str = "", reason: str = "") -> dict[str
     }
 
 
-@pytest.fixture(scope="session")
-def operator_session(
-    control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[OperatorProcess]:
+@pytest.fixture(scope="module")
+def operator(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    """The operator, for one module: other tests' sweeps, in the same API server, are none of its business."""
     process = OperatorProcess(control_plane.kubeconfig, tmp_path_factory.mktemp("operator") / "log")
     process.start()
     yield process
     assert process.end(signal.SIGTERM) == 0, "the operator must end cleanly when asked to"
-
-
-@pytest.fixture
-def operator(operator_session: OperatorProcess) -> OperatorProcess:
-    """The operator; it runs all the time."""
-    return operator_session
 
 
 @pytest.fixture
