@@ -24,6 +24,8 @@ NAMESPACE = "sweep-demo"
 # Spot nodes enough that three pods still find room after two nodes are gone, and one that the operator can rely on.
 _SPOT_NODES = 5
 _SCHEDULE = ((8, "kill"), (22, "shutdown"), (36, "delete-pod"))
+_MOST_DONE = 6
+"""Of the ten items of a shard: one with more to its name could finish within its grace."""
 _MINUTES = 15
 
 
@@ -123,7 +125,9 @@ def _disturb(sweep: Sweep, ground: Ground, observer: Observer, screen: Screen) -
         screen.follow(sweep, until=after_items(sweep, done), minutes=_MINUTES)
         if sweep.status().get("phase") in ("Complete", "Failed"):
             break
-        done_now = strike(sweep, ground, observer, how=how, spare=[each.node for each in strikes])
+        done_now = strike(
+            sweep, ground, observer, how=how, spare=[each.node for each in strikes], at_most_done=_MOST_DONE
+        )
         pods = ", ".join(f"shard {seen.shard} (attempt {seen.attempt})" for seen in done_now.attempts)
         screen.alarm(f"{done_now.how}: node {done_now.node}, running {pods}")
         strikes.append(done_now)

@@ -24,7 +24,9 @@ class Screen:
     """Writes to the terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
+        # Tables are laid out for a screen of this width where there is none.
+        width = None if Console().is_terminal else 120
+        self._console = Console(highlight=False, soft_wrap=True, width=width)
         self._started = time.monotonic()
         self._told: set[str] = set()
 

@@ -43,9 +43,21 @@ class Measured:
         return dict(vars(self))
 
 
-def strike(sweep: Sweep, ground: Ground, observer: Observer, *, how: str, spare: Sequence[str] = ()) -> Strike:
-    """Take away the working pod with most of its work before it, in one of `HOWS`; nodes in `spare` are left alone."""
-    pod = wait_until(lambda: _victim(sweep, observer, spare), what="a working pod to strike", seconds=120)
+def strike(
+    sweep: Sweep,
+    ground: Ground,
+    observer: Observer,
+    *,
+    how: str,
+    spare: Sequence[str] = (),
+    at_most_done: int | None = None,
+) -> Strike:
+    """Take away the working pod with most of its work before it, in one of `HOWS`.
+
+    Nodes in `spare` are left alone, and so is a shard with more than `at_most_done` items: it could finish within its
+    grace, and there would be nothing to see.
+    """
+    pod = wait_until(lambda: _victim(sweep, observer, spare, at_most_done), what="a working pod to strike", seconds=120)
     node = pod["spec"]["nodeName"]
     attempt = int(pod["metadata"]["labels"]["resumable.dev/attempt"])
     hit = [seen for seen in observer.attempts() if seen.attempt == attempt]
@@ -60,13 +72,15 @@ def strike(sweep: Sweep, ground: Ground, observer: Observer, *, how: str, spare:
     return Strike(how=done, at=at, node=node, attempts=tuple(hit))
 
 
-def _victim(sweep: Sweep, observer: Observer, spare: Sequence[str]) -> dict[str, Any] | None:
+def _victim(sweep: Sweep, observer: Observer, spare: Sequence[str], at_most_done: int | None) -> dict[str, Any] | None:
     done: Counter[int] = Counter()
     for seen in observer.attempts():
         done[seen.shard] += len(seen.ran)
     working = [pod for pod in sweep.working_pods() if pod["spec"]["nodeName"] not in spare]
-    # A shard that has not begun has nothing to lose yet, one that is nearly done may finish within its grace.
-    begun = [pod for pod in working if done[_shard(pod)]]
+    # A shard that has not begun has nothing to lose yet.
+    begun = [
+        pod for pod in working if done[_shard(pod)] and (at_most_done is None or done[_shard(pod)] <= at_most_done)
+    ]
     return min(begun, key=lambda pod: done[_shard(pod)], default=None)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import threading
 import time
 
 from rig import cleanup, processes
@@ -40,11 +41,14 @@ def main() -> None:
         time.sleep(0.1)
     ended = time.monotonic()
     print(f"{node.name}: machine is off", flush=True)
-    cleanup.remove_machine(state, node)
+    # Beside the delay, not before it: a disk full of images takes its time to be emptied.
+    remains = threading.Thread(target=cleanup.remove_machine, args=(state, node))
+    remains.start()
     time.sleep(max(0.0, ended + arguments.after - time.monotonic()))
     if arguments.uid:
         delete_node_object(Api.of(state.kubeconfig), node.name, uid=arguments.uid)
         print(f"{node.name}: Node object deleted", flush=True)
+    remains.join()
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def reclaim_node(
     elif how == "delete":
         api.delete(f"/api/v1/nodes/{name}")
         _cut_power(state, node)
+        cleanup.remove_machine(state, node)
     else:
         _drain(api, name, report)
     return done
@@ -75,7 +76,7 @@ def reclaim_pod(state: State, name: str, *, namespace: str = "default") -> float
 
 def _cut_power(state: State, node: NodeSpec) -> None:
     network.unplug(state.addresses, node)
-    cleanup.remove_machine(state, node)
+    processes.end_machine(state.directory, node.name)
 
 
 def _hand_to_cloud(state: State, node: NodeSpec, uid: str, after: float) -> None:
