@@ -24,6 +24,10 @@ def test_a_killed_operator_goes_on_without_a_twin(stage: Any, node: Any, operato
     stage.finish(pods[0])
     operator.start()
     stage.wait(lambda: stage.status()["shards"].get("complete") == "0", "shard 0 to be complete")
+    stage.wait(
+        lambda: pods[0]["metadata"]["uid"] not in [pod["metadata"]["uid"] for pod in stage.live()],
+        "the finished pod to be removed",
+    )
     assert [pod["metadata"]["uid"] for pod in stage.live()] == [pods[1]["metadata"]["uid"]]
     assert stage.status()["attempts"] == 2
 
