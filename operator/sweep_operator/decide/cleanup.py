@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import DeletePod
-from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.shard_record import UNDER_WAY, ShardState
 from sweep_operator.model.snapshot import SweepStatus
 
 KEPT_FAILED_PODS = 3
@@ -14,8 +14,6 @@ KEPT_FAILED_PODS = 3
 
 STOP_GRACE_SECONDS = 30
 """Grace of the operator's own deletions: time to finish an item and flush, bounded for programs that ignore SIGTERM."""
-
-_CURRENT = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
 
 
 def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> list[DeletePod]:
@@ -34,7 +32,7 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
                 due.append(DeletePod(pod=pod, reason="Settled"))
             continue
         record = status.records[pod.shard] if pod.shard < len(status.records) else None
-        if record is not None and pod.attempt == record.attempt and record.state in _CURRENT:
+        if record is not None and pod.attempt == record.attempt and record.state in UNDER_WAY:
             if record.state is ShardState.STOPPING:
                 due.append(DeletePod(pod=pod, reason="Stopped", grace_seconds=STOP_GRACE_SECONDS))
         elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in (*pod.inits, *pod.mains)):

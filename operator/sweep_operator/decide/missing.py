@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from sweep_operator.model.observed import Creation, PodView, Role
-from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 
 CACHE_LAG_SECONDS = 5.0
 """For so long a pod that was just created may be missing from the cache without being asked after."""
-
-_CURRENT = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
 
 
 def missing(
@@ -21,7 +19,7 @@ def missing(
     return [
         record
         for record in records
-        if record.state in _CURRENT
+        if record.state in UNDER_WAY
         and record.attempt not in cached
         and not _is_expected(record, creations.get(record.attempt), now=now)
     ]

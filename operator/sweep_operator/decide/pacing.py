@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sweep_operator.model.shard_record import ShardRecord, ShardState
-
-_OCCUPYING = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 
 
 def to_start(records: Sequence[ShardRecord], *, parallelism: int, now: float) -> list[ShardRecord]:
     """Return the waiting shards that there is room for: those that have begun before the others, then by index."""
-    room = parallelism - sum(record.state in _OCCUPYING for record in records)
+    room = parallelism - sum(record.state in UNDER_WAY for record in records)
     ready = [record for record in records if record.state is ShardState.WAITING and record.not_before <= now]
     ready.sort(key=lambda record: (record.attempt == 0, record.shard))
     return ready[: max(0, room)]

@@ -9,7 +9,7 @@ from sweep_operator.decide.shard import step_of
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation
 from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
-from sweep_operator.model.shard_record import ShardRecord, ShardState, index_ranges
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState, index_ranges
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition, Snapshot, Sweep, SweepStatus
 
@@ -221,7 +221,7 @@ class _Draft:
             return "Failed", self._complete(False, "ShardsFailed", message)
         if all(state is ShardState.COMPLETE for state in states):
             return "Merging", self._complete(False, "Merging", "all shards are complete, the results are being merged")
-        active = any(state in (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING) for state in states)
+        active = any(state in UNDER_WAY for state in states)
         if self.sweep.spec.suspend:
             message = "attempts are flushing and ending" if active else "no attempt runs"
             return "Running" if active else "Suspended", self._complete(False, "Suspended", message)

@@ -26,6 +26,10 @@ class ShardState(StrEnum):
     FAILED = "F"
 
 
+UNDER_WAY = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
+"""The states in which the current attempt has a pod, or is to get one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardRecord:
     """One shard's memory.

@@ -11,6 +11,7 @@ from sweep_operator import api
 from sweep_operator.model import snapshot as model
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import (
+    UNDER_WAY,
     ShardRecord,
     ShardState,
     ShardTable,
@@ -166,7 +167,7 @@ def _shards(records: tuple[ShardRecord, ...]) -> api.Shards:
 
     return api.Shards(
         complete=ranges(ShardState.COMPLETE),
-        running=ranges(ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING),
+        running=ranges(*UNDER_WAY),
         waiting=ranges(ShardState.WAITING),
         failed=ranges(ShardState.FAILED),
     )
