@@ -2,11 +2,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from resumable_sweep.contract.manifest import Manifest, manifest_path, parsed_manifest, sha256_of_file
+from resumable_sweep.contract.manifest import (
+    FileOf,
+    Manifest,
+    manifest_path,
+    parsed_manifest,
+    sha256_of_file,
+    sha256_of_files,
+    unreadable,
+)
 
 
 def test_it_reads_back_what_it_wrote() -> None:
@@ -14,13 +25,61 @@ def test_it_reads_back_what_it_wrote() -> None:
     assert parsed_manifest(manifest.to_json()) == manifest
 
 
-def test_the_text_has_the_four_public_fields() -> None:
+def test_the_text_has_the_public_fields_and_their_checksum() -> None:
     assert json.loads(Manifest(sha256="ab", size_bytes=5).to_json()) == {
         "schema_version": 1,
         "sha256": "ab",
         "size_bytes": 5,
         "extra": {},
+        "crc32": format(zlib.crc32(b'{"extra":{},"schema_version":1,"sha256":"ab","size_bytes":5}'), "08x"),
     }
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {9: "a", 10: "b", "9.5": (1, 2)},
+        {"t": 0.1 + 0.2, "lost": float("nan"), "name": "\ud800ü"},
+        1.5,
+        ["a"],
+        "text",
+        0,
+    ],
+)
+def test_whatever_json_can_hold_is_an_extra(extra: Any) -> None:
+    manifest = parsed_manifest(Manifest(sha256="ab", size_bytes=5, extra=extra).to_json())
+    assert json.dumps(manifest.extra) == json.dumps(json.loads(json.dumps(extra)))
+    without = json.dumps({"schema_version": 1, "sha256": "ab", "size_bytes": 5, "extra": extra})
+    assert json.dumps(parsed_manifest(without).extra) == json.dumps(manifest.extra)
+
+
+def test_no_flipped_bit_changes_what_a_manifest_says() -> None:
+    files = (FileOf("a", "cd", 3), FileOf("b/c", "ef", 2))
+    manifest = Manifest(sha256=sha256_of_files(files), size_bytes=5, extra={"step": 100, "loss": 0.25}, files=files)
+    text = manifest.to_json().encode()
+    refused = 0
+    for place in range(len(text) * 8):
+        damaged = bytearray(text)
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            assert parsed_manifest(bytes(damaged)) == manifest
+        except ValueError:
+            refused += 1
+    assert refused > len(text)
+
+
+def test_the_digest_of_a_directory_does_not_depend_on_the_order_of_its_files() -> None:
+    files = [FileOf("b", "cd", 3), FileOf("a/c", "ef", 2)]
+    expected = hashlib.sha256(b'[["a/c","ef",2],["b","cd",3]]').hexdigest()
+    assert sha256_of_files(files) == sha256_of_files(reversed(files)) == expected
+
+
+@pytest.mark.parametrize(("version", "match"), [(0, "reads 1: write it anew"), (2, "version 2, .*a newer resumable")])
+def test_another_schema_version_is_told(version: int, match: str) -> None:
+    manifest = Manifest(sha256="ab", size_bytes=5, schema_version=version)
+    assert unreadable(parsed_manifest(manifest.to_json())) is not None
+    assert re.search(match, str(unreadable(manifest)))
+    assert unreadable(Manifest(sha256="ab", size_bytes=5)) is None
 
 
 def test_it_lies_beside_its_file() -> None:
@@ -34,6 +93,9 @@ def test_it_lies_beside_its_file() -> None:
         ("{}", "lacks sha256 and size_bytes"),
         ("[]", "a manifest is a JSON object, not list"),
         ("no JSON", "Expecting value"),
+        ('{"sha256": "a", "size_bytes": null}', "not what it should be"),
+        ('{"sha256": "a", "size_bytes": 1, "files": [1]}', "not what it should be"),
+        ('{"sha256": "a", "size_bytes": 1, "crc32": "00000000"}', "its own checksum '00000000'"),
     ],
 )
 def test_what_is_no_manifest_is_refused(text: str, match: str) -> None:
