@@ -13,6 +13,9 @@ ITEMS = "SWEEP_ITEMS"
 SNAPSHOT_DIR = "SWEEP_SNAPSHOT_DIR"
 RESUME_FROM = "SWEEP_RESUME_FROM"
 
+NOTICE_FILE = "SWEEP_NOTICE_FILE"
+"""File whose appearance asks a program that uses the library to stop; whoever runs the program sets it."""
+
 # The same two under the names that the published package `maddening` reads.
 MADDENING_RESUME_FROM = "RESUME_FROM_URL"
 MADDENING_SNAPSHOT_DIR = "MADDENING_SNAPSHOT_DIR"
