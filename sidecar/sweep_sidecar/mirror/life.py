@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
 from sweep_sidecar.mirror.hooks import Hooks, HookServer
+from sweep_sidecar.mirror.pace import Pace
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.push import Pusher
 from sweep_sidecar.settings import AttemptSettings
@@ -91,12 +92,11 @@ class MirrorLife:
         try:
             self._persist(self._writer.begin)
             self._ready = True
-            due = self._monotonic()
+            pace = Pace(interval_s=self._settings.interval_s, now=self._monotonic())
             while not self._experiment_ended.is_set():
+                pace.begin(self._monotonic())
                 self._look_once()
-                due = max(due + self._settings.interval_s, self._monotonic())
-                self._wake.wait(max(0.0, due - self._monotonic()))
-                self._wake.clear()
+                self._pause(pace)
             self._persist(lambda: self._writer.finish(self._ask))
         except BaseException as error:
             self._crash = error
@@ -105,6 +105,13 @@ class MirrorLife:
                 self._last_look_held = self._crash is None
                 self._done_looks = self._begun_looks + 1
                 self._looks.notify_all()
+
+    def _pause(self, pace: Pace) -> None:
+        """Wait until the next look is due, or somebody wants one."""
+        while pause_s := pace.pause_s(self._monotonic(), is_asked=self._writer.is_asked):
+            if self._wake.wait(pause_s):
+                break
+        self._wake.clear()
 
     def _look_once(self) -> None:
         with self._looks:

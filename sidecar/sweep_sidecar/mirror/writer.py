@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from resumable_sweep.contract.acknowledgement import Durable
 from resumable_sweep.contract.items import parsed_items
 from resumable_sweep.contract.log_format import LogInvalid
 from resumable_sweep.contract.report import Experiment, Report, Stage
@@ -19,6 +20,7 @@ from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, Stored, Writer
 from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded, check_take
 from sweep_sidecar.log.generation import FileVersion, Generation, Segment
 from sweep_sidecar.log.shard_log import ShardLog
+from sweep_sidecar.mirror.acknowledging import AcknowledgementFile
 from sweep_sidecar.mirror.proof import proof_by_exit, proof_of
 from sweep_sidecar.progress import LOG_SUFFIX, Counted
 from sweep_sidecar.restore import generation_in, parsed_restored
@@ -69,6 +71,11 @@ class AttemptWriter:
         self._on_its_way: tuple[Kind, _Published | None] | None = None
         self._items: frozenset[str] | None = None
         self._last_look: Look | None = None
+        self._acknowledgements = AcknowledgementFile(settings.snapshot, attempt=settings.attempt)
+        self._has_begun = False
+        self._requests_seen = 0
+        self._requests_answered = 0
+        self._refused: Problem | None = None
         self.report = Report(
             run_id=settings.run.run_id,
             shard=settings.shard,
@@ -82,6 +89,11 @@ class AttemptWriter:
         """Whether nothing more will be written."""
         return self.report.stage in (Stage.SEALED, Stage.COMPLETE, Stage.STOPPED)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether the experiment has asked for a look since the newest one began."""
+        return self._acknowledgements.requests() > self._requests_seen
+
     def begin(self) -> None:
         """Find the attempt's place in the log, and go on from its newest generation.
 
@@ -89,10 +101,14 @@ class AttemptWriter:
         ------
         Misplaced
             Where this attempt has not taken the shard: the restore has not run.
+        OSError
+            Where the experiment cannot be told what is durable.
         """
         marker = self._settings.restored_marker
         if not marker.exists():
             raise Misplaced(f"{marker} is missing: run `restore` first")
+        # Before the store is asked: it may not answer for longer than the experiment is held back.
+        self._acknowledgements.open()
         restored = parsed_restored(marker.read_text())
         if self._settings.run.items_sha256:
             self._items = identities(parsed_items(self._settings.items_file.read_text()))
@@ -112,12 +128,16 @@ class AttemptWriter:
             check_take(head.entry, self._log.writer)
             self._log.follow(head)
             self._adopt(head)
+            self._has_begun = True
             if head.entry.kind is Kind.SEAL:
                 self._end(Stage.SEALED)
+        self._acknowledge()
         self._tell(self.report)
 
     def look(self, *, last: bool = False) -> None:
         """Look at the snapshot directory, and publish what is new."""
+        # Before anything is looked at: what was on disk when they were made, this look sees.
+        requests = self._requests_seen = self._acknowledgements.requests()
         if self.has_ended:
             return
         with _Ending(self):
@@ -130,8 +150,11 @@ class AttemptWriter:
                 problem=problem.reason if problem else "",
                 message=problem.message if problem else "",
             )
-            if self._refusal(look, last=False) is None and not self._lacks_named(look):
+            refused = self._refusal(look, last=False) or self._lacks_named(look)
+            if refused is None:
                 self._publish(look)
+            self._requests_answered, self._refused = requests, refused
+        self._acknowledge()
 
     def check_standing(self) -> None:
         """Ask the store whether a higher attempt has taken the shard."""
@@ -163,14 +186,36 @@ class AttemptWriter:
     def cannot_write(self, error: Unreachable) -> None:
         """Note that the store does not answer: what is new is safe on this node alone until it does."""
         self._change(problem="StoreUnreachable", message=str(error))
+        self._acknowledge()
 
     def stop(self, reason: str, message: str) -> None:
         """Stop for good."""
         _LOG.error("stopping for good, %s: %s", reason, message)
         self._change(stage=Stage.STOPPED, problem=reason, message=message)
+        self._acknowledge()
 
     def _end(self, stage: Stage) -> None:
         self._change(stage=stage)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Tell the experiment what is in the store, and why not more."""
+        report, refused = self.report, self._refused
+        said = self._acknowledgements.newest
+        if self._has_begun:
+            # Until then what an earlier process of this attempt has said is all that is known, and is not taken back.
+            said = replace(
+                said,
+                generation=self._published.seq,
+                files={path: Durable(file.size, file.sha256) for path, file in self._published.files.items()},
+                requests=self._requests_answered,
+                refused=refused.reason if refused else "",
+            )
+        stopped = ""
+        if self.has_ended:
+            stopped = report.problem if report.stage is Stage.STOPPED else report.stage.value.capitalize()
+        message = report.message or (refused.message if refused else "")
+        self._acknowledgements.write(replace(said, stopped=stopped, message=message))
 
     def _adopt(self, head: Stored) -> None:
         found = self._log.newest_generation(head)
@@ -195,18 +240,18 @@ class AttemptWriter:
                 f"the snapshot directory records {len(look.counted.keys)} items, the stored checkpoint has "
                 f"{len(lost)} more ({', '.join(sorted(lost)[:3])}): nothing is mirrored until they are back",
             )
-        if last and look.files and self._lacks_named(look):
-            return Problem(
-                "ResumeFileMissing",
-                f"checkpoint.file names {self._settings.checkpoint_file!r}, which the experiment has not written; it "
-                f"wrote {', '.join(sorted(look.files)[:5])}: name one of those",
-            )
-        return None
+        return self._lacks_named(look) if last and look.files else None
 
-    def _lacks_named(self, look: Look) -> bool:
-        """Return whether a relaunch could not go on from this look: it would not find the file it resumes from."""
+    def _lacks_named(self, look: Look) -> Problem | None:
+        """Return why a relaunch could not go on from this look, where it would not find the file it resumes from."""
         named = self._settings.checkpoint_file
-        return bool(named) and named not in look.files
+        if not named or named in look.files:
+            return None
+        return Problem(
+            "ResumeFileMissing",
+            f"checkpoint.file names {named!r}, which the experiment has not written; it wrote "
+            f"{', '.join(sorted(look.files)[:5]) or 'no file at all'}: name one that it writes",
+        )
 
     def _publish(self, look: Look) -> None:
         before = self._published.files

@@ -7,6 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from resumable_sweep.contract.acknowledgement import (
+    Acknowledgement,
+    acknowledgement_path,
+    parsed_acknowledgement,
+    requests_path,
+)
 from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
 from sweep_sidecar.mirror.life import MirrorLife
 from sweep_sidecar.mirror.writer import AttemptWriter
@@ -77,6 +83,15 @@ class Pod:
 
     def write(self, data: bytes) -> None:
         (self.settings.snapshot / "out.bin").write_bytes(data)
+
+    def ask(self) -> int:
+        """Ask for a look as the experiment does, and return the number of the request."""
+        with requests_path(self.settings.snapshot).open("ab") as requests:
+            requests.write(b".")
+        return requests_path(self.settings.snapshot).stat().st_size
+
+    def said(self) -> Acknowledgement:
+        return parsed_acknowledgement(acknowledgement_path(self.settings.snapshot).read_bytes())
 
     def get(self, path: str) -> int:
         return ask(self.life.server.port, path)
@@ -227,3 +242,42 @@ def test_a_store_that_does_not_answer_is_told(start: Callable[..., Pod]) -> None
     assert pod.get("/flush") == 200
     while operator.told[-1].problem:
         assert pod.get("/healthz") == 200
+
+
+def test_a_look_that_the_experiment_asks_for_comes_long_before_its_time(start: Callable[..., Pod]) -> None:
+    pod = start()
+    for number in range(1, 4):
+        pod.write(b"x" * number)
+        request = pod.ask()
+        while pod.said().requests < request:
+            assert pod.get("/healthz") == 200, pod.outcome
+        assert pod.said().files["out.bin"].size_bytes == number
+
+
+def test_an_acknowledgement_is_there_before_the_experiment_starts(tmp_path: Path) -> None:
+    pod = Pod(tmp_path / "snapshot", operator=None)
+    pod.store.fault = lambda call, key: "lost"
+    pod.start()
+    try:
+        # The store does not answer; yet a program that waits for it must not take the mirror for absent.
+        while not acknowledgement_path(pod.settings.snapshot).exists() or not pod.said().message:
+            assert pod.get("/healthz") == 503, pod.outcome
+        assert pod.said().generation is None
+        pod.store.fault = lambda call, key: None
+        assert pod.get("/flush") == 200
+    finally:
+        pod.close()
+
+
+def test_a_request_that_the_store_did_not_bear_is_answered_in_the_end(start: Callable[..., Pod]) -> None:
+    pod = start()
+    pod.write(b"content")
+    pod.store.fault = lambda call, key: "lost"
+    request = pod.ask()
+    while not pod.said().message:
+        assert pod.get("/healthz") == 200, pod.outcome
+    assert pod.said().requests < request
+    pod.store.fault = lambda call, key: None
+    assert pod.get("/flush") == 200
+    assert pod.said().requests == request
+    assert pod.said().message == ""

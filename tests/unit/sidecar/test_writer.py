@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from resumable_sweep.contract.acknowledgement import (
+    Acknowledgement,
+    Durable,
+    acknowledgement_path,
+    parsed_acknowledgement,
+    requests_path,
+)
 from resumable_sweep.contract.canonical import identity, sha256_of_keys
 from resumable_sweep.contract.items import items_of_list, lines_of
 from resumable_sweep.contract.report import Experiment, Report, Stage
@@ -90,6 +99,26 @@ class Cluster:
     def append(self, attempt: int, data: bytes, path: str = "results.jsonl") -> None:
         with (self.folder / f"pod-{attempt}" / path).open("ab") as file:
             file.write(data)
+
+    def ask(self, attempt: int) -> None:
+        with requests_path(self.folder / f"pod-{attempt}").open("ab") as requests:
+            requests.write(b".")
+
+    def said(self, attempt: int) -> Acknowledgement:
+        return parsed_acknowledgement(acknowledgement_path(self.folder / f"pod-{attempt}").read_bytes())
+
+    def found_by_a_successor(self, attempt: int) -> dict[str, Durable]:
+        """Return the files that an attempt would find now, without its taking the shard."""
+        restored_attempt(MemoryStore(dict(self.objects)), self.settings(attempt), nonce=lambda: "s", clock=lambda: 1.0)
+        folder = self.folder / f"pod-{attempt}"
+        return {
+            path.name: Durable(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+            for path in folder.iterdir()
+            if path.is_file()
+        }
+
+    def sizes(self, attempt: int) -> dict[str, int]:
+        return {path: durable.size_bytes for path, durable in self.said(attempt).files.items()}
 
     def kinds(self) -> list[str]:
         reader = LogReader(self.store, FOLDER)
@@ -435,3 +464,181 @@ def test_identities_keep_types_apart(cluster: Cluster) -> None:
     writer.finish(never)
     assert identity(1) != identity("1")
     assert writer.report.stage is Stage.SEALED
+
+
+def test_what_is_acknowledged_is_what_a_successor_finds(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    assert cluster.said(1) == Acknowledgement(attempt=1, generation=None)
+    for number in range(4):
+        cluster.append(1, (b"" if number else HEADER) + line(number) + b'{"kind":"do')
+        writer.look()
+        cluster.append(1, b'ne","key":0,"result":0}\n')
+        (cluster.folder / "pod-1" / "state.bin").write_bytes(b"s" * number)
+        assert cluster.said(1).generation == 2 + number
+        assert cluster.said(1).files == cluster.found_by_a_successor(2 + number)
+
+
+def test_a_successor_starts_with_what_it_has_restored(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    first.look()
+    cluster.pod(2)
+    assert cluster.said(2) == replace(cluster.said(1), attempt=2)
+
+
+def test_nothing_is_acknowledged_while_the_write_is_on_its_way(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    store = writer._store
+    assert isinstance(store, MemoryStore)
+    cluster.append(1, HEADER + line(1))
+    cluster.ask(1)
+    faults = iter(["lost", "unanswered"])
+    store.fault = lambda call, key: next(faults) if call == "create" else None
+    for _ in range(2):
+        with pytest.raises(Unreachable) as caught:
+            writer.look()
+        writer.cannot_write(caught.value)
+        said = cluster.said(1)
+        assert (said.generation, said.files, said.requests, said.refused, said.stopped) == (None, {}, 0, "", "")
+        assert said.message == str(caught.value)
+    store.fault = lambda call, key: None
+    writer.look()
+    assert cluster.sizes(1) == {"results.jsonl": len(HEADER + line(1))}
+    assert (cluster.said(1).requests, cluster.said(1).message) == (1, "")
+
+
+def test_a_request_is_answered_by_a_look_that_began_after_it(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    store = writer._store
+    assert isinstance(store, MemoryStore)
+    assert not writer.is_asked
+    cluster.append(1, HEADER)
+    cluster.ask(1)
+    assert writer.is_asked
+
+    def record_and_ask() -> None:
+        """Be the experiment, which goes on while the look is under way."""
+        cluster.append(1, line(1))
+        cluster.ask(1)
+
+    store.fault = lambda call, key: record_and_ask if call == "create" else None
+    writer.look()
+    store.fault = lambda call, key: None
+    assert cluster.said(1).requests == 1
+    assert cluster.sizes(1) == {"results.jsonl": len(HEADER)}
+    assert writer.is_asked
+    writer.look()
+    assert cluster.said(1).requests == 2
+    assert not writer.is_asked
+
+
+def test_a_look_that_finds_nothing_new_answers_too(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    writer.look()
+    before = cluster.said(1)
+    cluster.ask(1)
+    writer.look()
+    assert cluster.said(1) == replace(before, requests=1)
+    assert cluster.kinds() == ["take", "base", "gen"]
+
+
+def test_a_log_written_anew_and_shorter_is_acknowledged_as_it_is(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) + line(1) + line(2))
+    writer.look()
+    log = cluster.folder / "pod-1" / "results.jsonl"
+    log.write_bytes(HEADER + line(1) + line(2))
+    cluster.ask(1)
+    writer.look()
+    assert cluster.sizes(1) == {"results.jsonl": log.stat().st_size}
+    assert (cluster.said(1).generation, cluster.said(1).requests) == (3, 1)
+
+
+def test_a_refused_look_says_so_and_leaves_the_rest_as_it_was(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) + line(2))
+    writer.look()
+    before = cluster.said(1)
+    log = cluster.folder / "pod-1" / "results.jsonl"
+    log.write_bytes(HEADER + line(2))
+    cluster.ask(1)
+    writer.look()
+    said = cluster.said(1)
+    assert said == replace(before, requests=1, refused="ProgressWentBackwards", message=writer.report.message)
+    assert "the stored checkpoint has 1 more (1)" in said.message
+    log.write_bytes(HEADER + line(2) + line(1))
+    writer.look()
+    assert (cluster.said(1).refused, cluster.said(1).message) == ("", "")
+
+
+def test_that_the_named_checkpoint_is_missing_is_said_to_whoever_waits(cluster: Cluster) -> None:
+    cluster.named = "state.bin"
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    cluster.ask(1)
+    writer.look()
+    said = cluster.said(1)
+    assert (said.generation, said.requests, said.refused) == (None, 1, "ResumeFileMissing")
+    assert "'state.bin', which the experiment has not written; it wrote results.jsonl" in said.message
+    assert writer.report.problem == ""
+
+
+def test_a_mirror_started_again_takes_nothing_back(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1))
+    cluster.ask(1)
+    first.look()
+    before = cluster.said(1)
+    again = AttemptWriter(
+        MemoryStore(cluster.objects), cluster.settings(1), nonce=cluster.nonce, clock=lambda: 1.0, tell=lambda _: None
+    )
+    store = again._store
+    assert isinstance(store, MemoryStore)
+    store.fault = lambda call, key: "lost"
+    with pytest.raises(Unreachable) as caught:
+        again.begin()
+    again.cannot_write(caught.value)
+    assert cluster.said(1) == replace(before, message=str(caught.value))
+    store.fault = lambda call, key: None
+    again.begin()
+    again.look()
+    assert cluster.said(1) == before
+
+
+def test_a_mirror_started_again_says_what_its_last_write_came_to(cluster: Cluster) -> None:
+    first = cluster.pod(1)
+    store = first._store
+    assert isinstance(store, MemoryStore)
+    cluster.append(1, HEADER + line(1))
+    store.fault = lambda call, key: "unanswered" if call == "create" else None
+    with pytest.raises(Unreachable):
+        first.look()
+    assert cluster.sizes(1) == {}
+    cluster.mirror(1)
+    assert cluster.said(1).files == cluster.found_by_a_successor(2)
+
+
+def test_the_experiment_is_told_that_another_attempt_has_taken_over(cluster: Cluster) -> None:
+    zombie = cluster.pod(1)
+    cluster.append(1, HEADER)
+    zombie.look()
+    before = cluster.said(1)
+    cluster.restore(2)
+    cluster.append(1, line(1))
+    cluster.ask(1)
+    zombie.look()
+    said = cluster.said(1)
+    assert said == replace(before, stopped="Superseded", message=said.message)
+    assert "attempt 2 (pod pod-2) has taken the shard" in said.message
+
+
+@pytest.mark.parametrize(("records", "stopped"), [(1, "Sealed"), (2, "Complete")])
+def test_the_end_is_said(cluster: Cluster, records: int, stopped: str) -> None:
+    cluster.items_sha256 = resolve(cluster.store, '[{"key": 0}, {"key": 1}]').sha256
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + b"".join(line(key) for key in range(records)))
+    writer.finish(never)
+    assert (cluster.said(1).stopped, cluster.said(1).generation) == (stopped, 2)
+    cluster.mirror(1)
+    assert cluster.said(1).stopped == stopped
