@@ -1,0 +1,112 @@
+"""`make test-faults`: try every schedule of faults against the library, or those that are named."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.__main__ import machine
+from crash import damage, disk_faults, kills, load, power
+from crash.schedules import Kind, Schedule, parsed_schedule, sampled
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (kills.KIND, power.KIND, disk_faults.KIND, damage.KIND, load.KIND)
+}
+_RESULTS = Path("build/faults/library.json")
+_SHOWN = 20
+_REDRAWN_S = 5.0
+
+
+def tried(schedule: Schedule) -> tuple[Schedule, list[str]]:
+    """Try a schedule; return it with what went wrong."""
+    try:
+        return schedule, KINDS[schedule.kind].tried(schedule)
+    except Exception as error:
+        return schedule, [f"the harness failed: {type(error).__name__}: {error}"]
+
+
+def main(given: Sequence[str]) -> int:
+    """Try, write down and say what came of it; exit status 1 where anything went wrong."""
+    parser = argparse.ArgumentParser(prog="make test-faults", description=__doc__)
+    parser.add_argument("schedules", nargs="*", metavar="kind/program/at/how/seed", help="try these only")
+    parser.add_argument(
+        "--kind", action="append", choices=sorted(KINDS), help="try all of this kind (default: of each)"
+    )
+    parser.add_argument("--program", action="append", help="try only this program (default: each)")
+    parser.add_argument("--sample", type=int, metavar="N", help="try N of each kind, at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
+    options = parser.parse_args(given)
+    started = time.monotonic()
+    chosen = _chosen(options)
+    outcomes = _tried_all(chosen, options.workers)
+    failures = [(schedule, wrong) for schedule, wrong in outcomes if wrong]
+    _write(chosen, failures, seed=options.seed, seconds=time.monotonic() - started)
+    for schedule, wrong in sorted(failures)[:_SHOWN]:
+        print(f"{schedule}\n   " + "\n   ".join(text[-2000:] for text in wrong))
+    if len(failures) > _SHOWN:
+        print(f"... and {len(failures) - _SHOWN} more in {_RESULTS}")
+    print(f"{len(chosen)} schedules tried, {len(failures)} went wrong -> {_RESULTS}")
+    return 1 if failures else 0
+
+
+def _chosen(options: argparse.Namespace) -> list[Schedule]:
+    if options.schedules:
+        return [parsed_schedule(text) for text in options.schedules]
+    chosen: list[Schedule] = []
+    for name in options.kind or KINDS:
+        found = [one for one in KINDS[name].schedules() if not options.program or one.program in options.program]
+        chosen += sampled(found, options.sample, seed=options.seed) if options.sample is not None else found
+        print(f"{name}: {len(found)} schedules", flush=True)
+    return chosen
+
+
+def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule, list[str]]]:
+    outcomes = []
+    wrong = 0
+    started = shown = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        for schedule, problems in pool.imap_unordered(tried, chosen, chunksize=16):
+            outcomes.append((schedule, problems))
+            wrong += bool(problems)
+            now = time.monotonic()
+            if now - shown >= _REDRAWN_S:
+                shown = now
+                left = (now - started) / len(outcomes) * (len(chosen) - len(outcomes))
+                print(
+                    f"{len(outcomes)} of {len(chosen)} ({schedule.kind}), {wrong} wrong, {left:.0f} s to go", flush=True
+                )
+    return outcomes
+
+
+def _write(
+    chosen: Sequence[Schedule], failures: Sequence[tuple[Schedule, list[str]]], *, seed: int, seconds: float
+) -> None:
+    failed = Counter(schedule.kind for schedule, _ in failures)
+    kinds: dict[str, Any] = {}
+    for kind in dict.fromkeys(schedule.kind for schedule in chosen):
+        programs = Counter(schedule.program for schedule in chosen if schedule.kind == kind)
+        kinds[kind] = {"tried": programs.total(), "failed": failed[kind], "by_program": dict(programs)}
+    report = {
+        "machine": machine(),
+        "seconds": round(seconds, 1),
+        "seed": seed,
+        "tried": len(chosen),
+        "failed": len(failures),
+        "kinds": kinds,
+        "failures": [{"schedule": str(schedule), "wrong": wrong} for schedule, wrong in sorted(failures)],
+    }
+    _RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    _RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

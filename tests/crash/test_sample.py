@@ -1,0 +1,21 @@
+"""A sample of each kind of fault, the same in every run; `make test-faults` tries all of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from crash import damage, disk_faults, kills, load, power
+from crash.schedules import Kind, sampled
+
+SEED = 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [(kills.KIND, 100), (power.KIND, 120), (disk_faults.KIND, 100), (damage.KIND, 200), (load.KIND, 6)],
+    ids=lambda value: value.name if isinstance(value, Kind) else "",
+)
+def test_a_sample_of_schedules_changes_no_result(kind: Kind, count: int) -> None:
+    for schedule in sampled(kind.schedules(), count, seed=SEED):
+        wrong = kind.tried(schedule)
+        assert not wrong, f"make test-faults ARGS={schedule}\n" + "\n".join(wrong)

@@ -1,0 +1,153 @@
+"""What must hold after every life and at the end, whatever happened."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crash.interposer import Call, Listing
+from crash.life import Life, lived
+from crash.programs import LOG, PROGRAMS, Program
+from crash.reading import Reading, lost, reading_of, unsettled, wrong_results
+
+_MOST_LIVES = 12
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """What the program comes to when nothing happens: its results in order, and what its log says.
+
+    `calls` are the calls of `os` of its first life.
+    """
+
+    completed: str
+    results: dict[str, Any]
+    skipped: frozenset[str]
+    calls: tuple[Call, ...]
+
+
+@functools.cache
+def oracle_of(name: str) -> Oracle:
+    """Return what the program of that name comes to, uninterrupted."""
+    program = PROGRAMS[name]
+    with fresh_folder() as folder:
+        root = prepared(program, folder)
+        calls: list[Call] = []
+        first = lived(program.run, root, Listing(calls), at_end=lambda tell: tell("listing", calls))
+        if first.status != 0:
+            raise AssertionError(f"the program {name} does not run: {first}")
+        last = finished(program, root)
+        if isinstance(last, str):
+            raise AssertionError(f"the program {name} does not end: {last}")
+        reading = reading_of(root / LOG)
+        return Oracle(
+            completed=completed_of(last),
+            results=reading.results,
+            skipped=frozenset(reading.skipped),
+            calls=tuple(first.values("listing")[0]),
+        )
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """Yield a folder that goes away again; in memory where possible: a kill leaves the same on every file system."""
+    memory = Path("/dev/shm")
+    where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="resumable-sweep-crash-", dir=where))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def prepared(program: Program, folder: Path) -> Path:
+    """Make what is there before the program's first life, and return its folder."""
+    root = folder / "root"
+    root.mkdir()
+    life = lived(lambda root, tell: program.prepare(root), root)
+    if life.status != 0:
+        raise AssertionError(f"the program {program.name} cannot be prepared: {life}")
+    return root
+
+
+def finished(program: Program, root: Path) -> Life | str:
+    """Let the program live until it finds nothing left to do; return its last life, or what is wrong."""
+    for _ in range(_MOST_LIVES):
+        life = lived(program.run, root)
+        if life.status != 0:
+            return f"it does not come up again: {life}"
+        if not life.values("ran"):
+            return life
+    return f"after {_MOST_LIVES} lives it still finds work: {life}"
+
+
+def after_each_life(program: Program, root: Path, lives: Sequence[Life], *, bound: int, whole: bool) -> list[str]:
+    """Return what is wrong with what `lives` left; `whole` where nothing of the log may be damaged."""
+    wrong = []
+    reading = reading_of(root / LOG)
+    if missing := lost(reading, told(lives), allowed=bound):
+        wrong.append(f"lost although record had returned: {missing}")
+    wrong += wrong_results(reading, oracle_of(program.name).results)
+    wrong += _falsely_complete(program, reading)
+    if whole and reading.damaged:
+        wrong.append(f"{reading.damaged} lines are damaged")
+    if whole:
+        wrong += [f"it warned: {text}" for life in lives for text in life.values("warned")]
+    return wrong
+
+
+def at_the_end(program: Program, root: Path, lives: Sequence[Life], *, bound: int, whole: bool) -> list[str]:
+    """Finish the program, and return what is wrong with what it comes to."""
+    last = finished(program, root)
+    if isinstance(last, str):
+        return [last]
+    wrong = after_each_life(program, root, [*lives, last], bound=bound, whole=whole)
+    oracle = oracle_of(program.name)
+    reading = reading_of(root / LOG)
+    if completed_of(last) != oracle.completed:
+        wrong.append(f"the results are {completed_of(last):.300}, not {oracle.completed:.300}")
+    if reading.results != oracle.results or list(reading.results) != list(dict.fromkeys(reading.results)):
+        wrong.append("the log's results are others")
+    if reading.skipped != oracle.skipped:
+        wrong.append(f"skipped are {sorted(reading.skipped)}, not {sorted(oracle.skipped)}")
+    wrong += ran_again(lives)
+    return wrong
+
+
+def told(lives: Sequence[Life]) -> list[str]:
+    """Return the keys of the items that the library has taken the end of, in order."""
+    return [key for life in lives for key in life.values("recorded")]
+
+
+def ran_again(lives: Sequence[Life], *, allowed: int = 0) -> list[str]:
+    """Return which items ran although an earlier life had been told that they are recorded."""
+    known: list[str] = []
+    wrong = []
+    for life in lives:
+        again = set(known[: len(known) - allowed]) & set(life.values("ran"))
+        wrong += [f"{key} ran again although it was recorded" for key in sorted(again)]
+        known += life.values("recorded")
+    return wrong
+
+
+def _falsely_complete(program: Program, reading: Reading) -> list[str]:
+    if reading.completion is None:
+        return []
+    total, settled = reading.completion["total"], len(set(reading.results) | reading.skipped)
+    if total != settled:
+        return [f"called complete with {total} items of which {settled} are settled"]
+    left = unsettled(reading, [item["key"] for item in program.items])
+    # A log of fewer items, as the program found it, stays complete until it is gone on with.
+    return [f"called complete without {left}"] if left and total >= len(program.items) else []
+
+
+def completed_of(life: Life) -> str:
+    """Return the results that a life found recorded, in order, as text that is the same for the same results only."""
+    return "\n".join(map(repr, life.values("replayed")[0]))
