@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from resumable_sweep import _stopping
 from resumable_sweep._stopping import StopSignals
 from resumable_sweep.contract.log_format import entries_of, results_of
 
@@ -21,6 +22,14 @@ Start = Callable[..., Any]
 
 def recorded(log: Path) -> set[str]:
     return set(results_of(entries_of(log.read_bytes())))
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def signal_self(signum: int) -> None:
+    os.kill(os.getpid(), signum)
 
 
 @pytest.fixture
@@ -147,3 +156,46 @@ def test_off_the_main_thread_nothing_is_trapped() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_second_interrupt_too_waits_for_what_is_shielded() -> None:
+    done = []
+
+    def write() -> None:
+        with StopSignals(report=quiet) as stop, stop.shielded():
+            signal_self(signal.SIGINT)
+            signal_self(signal.SIGINT)
+            done.append("written")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert done == ["written"]
+    assert not _stopping._shield.holds_off
+
+
+def test_sweeps_in_one_another_stop_together() -> None:
+    said: list[str] = []
+    with StopSignals(report=said.append) as outer:
+        with StopSignals(report=said.append) as inner:
+            signal_self(signal.SIGINT)
+            assert (outer.exit_status, inner.exit_status) == (130, 130)
+        with StopSignals(report=said.append) as later:
+            assert later.stopping
+            with pytest.raises(KeyboardInterrupt):
+                signal_self(signal.SIGINT)
+    assert len(said) == 1
+    with StopSignals() as other:
+        assert not other.stopping
+
+
+def test_they_may_be_left_in_any_order() -> None:
+    before = [signal.getsignal(number) for number in _stopping.STOP_SIGNALS]
+    stops = [StopSignals(report=quiet) for _ in range(3)]
+    for stop in stops:
+        stop.__enter__()
+    for stop in (stops[1], stops[0]):
+        stop.__exit__(None, None, None)
+    signal_self(signal.SIGTERM)
+    assert [stop.stopping for stop in stops] == [False, False, True]
+    stops[2].__exit__(None, None, None)
+    assert [signal.getsignal(number) for number in _stopping.STOP_SIGNALS] == before
