@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
@@ -34,8 +35,9 @@ def replace_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
-            write_at(file, data, 0)
-            os.fsync(file)
+            with _naming(path):
+                write_at(file, data, 0)
+                os.fsync(file)
         finally:
             os.close(file)
         os.replace(temporary, path)
@@ -61,11 +63,12 @@ def copy_aside(source: Path, target: Path) -> None:
     try:
         writing = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
-            offset = 0
-            while piece := os.pread(reading, _CHUNK_BYTES, offset):
-                write_at(writing, piece, offset)
-                offset += len(piece)
-            os.fsync(writing)
+            with _naming(target):
+                offset = 0
+                while piece := os.pread(reading, _CHUNK_BYTES, offset):
+                    write_at(writing, piece, offset)
+                    offset += len(piece)
+                os.fsync(writing)
         finally:
             os.close(writing)
         os.replace(temporary, target)
@@ -99,10 +102,22 @@ def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(file)
+        with _naming(folder):
+            os.fsync(file)
     except OSError as error:
         # Some network file systems have no fsync for directories: their names are durable as it is.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
         os.close(file)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an error of a call on a descriptor, which knows no name, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
