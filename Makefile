@@ -12,7 +12,7 @@ LOCKED := operator sidecar dev
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-chart test-e2e bench lint format verify generate lock venv clean
+.PHONY: help demo test test-unit test-integration test-chart test-e2e test-faults bench lint format verify generate lock venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -28,9 +28,9 @@ test: ## Run all tests, from linters to real kubelets (needs Linux and root)
 	@$(BIN)/coverage combine --quiet $(COVERAGE)
 	@$(BIN)/coverage report
 
-test-unit: $(READY) ## Run the unit tests: seconds, no cluster
+test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, no cluster
 	@mkdir -p $(COVERAGE)
-	COVERAGE_FILE=$(COVERAGE)/.coverage.unit $(PYTEST) --cov --cov-report= -q tests/unit $(ARGS)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.unit $(PYTEST) --cov --cov-report= -q tests/unit tests/crash $(ARGS)
 
 test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
 	@mkdir -p $(COVERAGE)
@@ -42,6 +42,9 @@ test-chart: $(READY) ## Run the chart's tests
 test-e2e: $(READY) ## Run the tests on real kubelets (needs Linux and root)
 	@bash tests/require-root.sh "make test-e2e"
 	$(PYTEST) -v tests/e2e $(ARGS)
+
+test-faults: $(READY) ## Try every fault on the library: minutes. One or some: make test-faults ARGS="--help"
+	PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
 
 bench: $(READY) ## Run the benchmarks; results go to build/bench/ (needs Linux and root)
 	@bash tests/require-root.sh "make bench"

@@ -49,12 +49,15 @@ def main(given: Sequence[str]) -> int:
     chosen = _chosen(options)
     outcomes = _tried_all(chosen, options.workers)
     failures = [(schedule, wrong) for schedule, wrong in outcomes if wrong]
-    _write(chosen, failures, seed=options.seed, seconds=time.monotonic() - started)
+    if not options.schedules:
+        _write(chosen, failures, seed=options.seed, sample=options.sample, seconds=time.monotonic() - started)
     for schedule, wrong in sorted(failures)[:_SHOWN]:
         print(f"{schedule}\n   " + "\n   ".join(text[-2000:] for text in wrong))
     if len(failures) > _SHOWN:
-        print(f"... and {len(failures) - _SHOWN} more in {_RESULTS}")
-    print(f"{len(chosen)} schedules tried, {len(failures)} went wrong -> {_RESULTS}")
+        print(f"... and {len(failures) - _SHOWN} more")
+    print(
+        f"{len(chosen)} schedules tried, {len(failures)} went wrong" + ("" if options.schedules else f" -> {_RESULTS}")
+    )
     return 1 if failures else 0
 
 
@@ -88,7 +91,12 @@ def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule,
 
 
 def _write(
-    chosen: Sequence[Schedule], failures: Sequence[tuple[Schedule, list[str]]], *, seed: int, seconds: float
+    chosen: Sequence[Schedule],
+    failures: Sequence[tuple[Schedule, list[str]]],
+    *,
+    seed: int,
+    sample: int | None,
+    seconds: float,
 ) -> None:
     failed = Counter(schedule.kind for schedule, _ in failures)
     kinds: dict[str, Any] = {}
@@ -98,6 +106,7 @@ def _write(
     report = {
         "machine": machine(),
         "seconds": round(seconds, 1),
+        "sample_of_each_kind": sample,
         "seed": seed,
         "tried": len(chosen),
         "failed": len(failures),

@@ -74,7 +74,7 @@ def _badly_told(life: Life, code: str) -> list[str]:
         return []
     wanted = f"[Errno {getattr(errno, code)}]"
     last = life.error.rstrip().splitlines()[-1] if life.error else "nothing"
-    return [] if wanted in last and "/" in last else [f"the program was told {last:.300} of {wanted}"]
+    return [] if wanted in last and last.endswith("'") else [f"the program was told {last:.300} of {wanted}"]
 
 
 KIND = Kind("disk", schedules, tried)
