@@ -118,8 +118,7 @@ def fetched_beside(
     """
     text = os.fspath(source)
     if is_local(text):
-        path = local_path(text)
-        return _path_of_file(path.with_name(path.name + suffix))
+        return _path_of_file(Path(f"{local_path(text)}{suffix}"))
     check_address(text)
     return into if download(address_beside(text, suffix), into, timeout_s=timeout_s, pause=pause) else None
 
