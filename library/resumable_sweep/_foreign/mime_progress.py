@@ -55,8 +55,11 @@ def mime_entries(path: Path) -> Iterator[dict[str, Any]]:
     Raises
     ------
     LogInvalid
-        Where the file is damaged; nothing was yielded then.
+        Where the file is damaged, be it that it only contradicts its manifest; nothing was yielded then.
     """
+    damage = mime_damage(path)
+    if damage is not None:
+        raise LogInvalid(damage)
     for record in _records(path):
         yield {
             "kind": DONE,

@@ -188,6 +188,13 @@ def test_a_damaged_one_gives_way_to_the_state_before_it(progress: Path) -> None:
         assert records_in(found.older) == OLD
 
 
+def test_what_contradicts_its_manifest_is_not_read_though_it_could_be(progress: Path) -> None:
+    write_mime_progress(progress, OLD)
+    progress.write_bytes(progress.read_bytes().replace(b"0.5", b"0.6"))
+    with pytest.raises(LogInvalid, match="is not what its manifest says"):
+        records_in(progress)
+
+
 def test_a_damaged_one_is_kept_and_never_becomes_the_state_before(progress: Path) -> None:
     write_mime_progress(progress, OLD)
     write_mime_progress(progress, GROWN)
