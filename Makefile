@@ -7,12 +7,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 COVERAGE := build/coverage
+COMPAT := build/compat
+COMPAT_READY := $(COMPAT)/.ready
 UV_VERSION := 0.13.9
-LOCKED := operator sidecar dev
+LOCKED := operator sidecar dev compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-chart test-e2e test-faults bench lint format verify generate lock venv clean
+.PHONY: help demo test test-unit test-integration test-chart test-e2e test-faults test-compat bench lint format verify generate lock venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -24,7 +26,7 @@ test: ## Run all tests, from linters to real kubelets (needs Linux and root)
 	@bash tests/require-root.sh "make test"
 	@rm -rf $(COVERAGE)
 	@$(MAKE) --no-print-directory lint verify
-	@$(MAKE) --no-print-directory test-unit test-integration test-chart test-e2e
+	@$(MAKE) --no-print-directory test-unit test-compat test-integration test-chart test-e2e
 	@$(BIN)/coverage combine --quiet $(COVERAGE)
 	@$(BIN)/coverage report
 
@@ -45,6 +47,9 @@ test-e2e: $(READY) ## Run the tests on real kubelets (needs Linux and root)
 
 test-faults: $(READY) ## Try every fault on the library: minutes. One or some: make test-faults ARGS="--help"
 	PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
+
+test-compat: $(COMPAT_READY) ## Run the tests with the published packages whose checkpoints are read and written
+	PYTHONPATH=library $(COMPAT)/bin/python -m pytest -q tests/compat $(ARGS)
 
 bench: $(READY) ## Run the benchmarks; results go to build/bench/ (needs Linux and root)
 	@bash tests/require-root.sh "make bench"
@@ -83,6 +88,13 @@ $(READY): requirements/dev.txt pyproject.toml
 	@echo "installing the locked requirements into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(COMPAT_READY): requirements/compat.txt
+	@bash tests/require-python.sh $(PYTHON)
+	@test -x $(COMPAT)/bin/python || $(PYTHON) -m venv $(COMPAT)
+	@echo "installing the published packages into $(COMPAT)"
+	@$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/compat.txt
 	@touch $@
 
 clean: ## Remove all local clusters, also what a killed test left, and everything that was built here
