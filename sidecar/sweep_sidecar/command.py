@@ -163,12 +163,16 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     store = _patiently(lambda: open_store(settings.store_url))
     merged = _patiently(lambda: merge(store, settings))
     message = f"{merged.items} results in {merged.url}"
+    if merged.skipped:
+        message += f"; the program has skipped {merged.skipped} items, they are in {merged.skipped_url}"
     if merged.left_out:
         message += f"; {merged.left_out} records of keys that are no items of this run were left out"
     details = {
         "url": merged.url,
         "sha256": merged.sha256,
         "items": merged.items,
+        "skipped": merged.skipped,
+        "skipped_url": merged.skipped_url,
         "provenance_url": merged.provenance_url,
     }
     return Exit.OK, Outcome("Merged", message, details)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from resumable_sweep.contract.canonical import canonical_json, identity
 from resumable_sweep.contract.items import Item, ItemsInvalid, items_of_list, items_of_matrix, lines_of
-from resumable_sweep.contract.log_format import entries_of, results_of
+from resumable_sweep.contract.log_format import entries_of
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
 from sweep_sidecar.items import ItemsChanged, stored_items
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind
 from sweep_sidecar.log.shard_log import LogReader
-from sweep_sidecar.progress import mime_records, starts_sweep_log
+from sweep_sidecar.progress import mime_records, settled_entries, starts_sweep_log
 from sweep_sidecar.restore import generation_in
 from sweep_sidecar.settings import RunSettings
 from sweep_sidecar.store import Creation, Store, url_of
@@ -27,7 +27,7 @@ _NAMED_AT_MOST = 5
 
 
 class Incomplete(Exception):
-    """The run has not come to its end: a shard without `complete`, or an item without a result."""
+    """The run has not come to its end: a shard without `complete`, or an item neither done nor skipped."""
 
 
 class DuplicateKeys(Exception):
@@ -44,12 +44,18 @@ class Resolved:
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """A run's results as they stand in the store. `left_out` counts records of keys that are no items of the run."""
+    """A run's results as they stand in the store.
+
+    `skipped` counts the items that the program has skipped, `skipped_url` names their list (empty where there are
+    none); `left_out` counts records of keys that are no items of the run.
+    """
 
     url: str
     provenance_url: str
     sha256: str
     items: int
+    skipped: int
+    skipped_url: str
     left_out: int
 
 
@@ -106,7 +112,8 @@ def resolve(store: Store, text: str) -> Resolved:
 def merge(store: Store, settings: RunSettings) -> Merged:
     """Merge the results of a run whose shards are all complete: one line per item, in the order of the items.
 
-    Where the items are unknown, the order is that of their keys' identities.
+    Items that the program has skipped have no result: they are listed apart, in the same order. Where the items are
+    unknown, the order is that of their keys' identities.
 
     Raises
     ------
@@ -132,17 +139,23 @@ def merge(store: Store, settings: RunSettings) -> Merged:
     if unfinished:
         raise Incomplete(f"{_some(unfinished)}: only a complete run is merged")
     order = _order(store, settings, records)
-    results = "".join(_line(records[name], ("key", "result")) for name in order).encode()
+    done = [records[name] for name in order if "result" in records[name]]
+    skipped = [records[name] for name in order if "result" not in records[name]]
+    results = _lines_of(done, ("key", "result"))
     sha256 = hashlib.sha256(results).hexdigest()
-    fields = ("key", "shard", "attempt", "host", "started", "ended")
-    provenance = "".join(_line(records[name], fields) for name in order).encode()
+    provenance = _lines_of(done, ("key", "shard", "attempt", "host", "started", "ended"))
     _create_same(store, layout.merged_key(sha256), results)
     _create_same(store, layout.provenance_key(sha256), provenance)
+    if skipped:
+        listed = _lines_of(skipped, ("key", "why", "shard", "attempt", "host", "at"))
+        _create_same(store, layout.skipped_key(sha256), listed)
     return Merged(
         url=url_of(store, layout.merged_key(sha256)),
         provenance_url=url_of(store, layout.provenance_key(sha256)),
         sha256=sha256,
-        items=len(order),
+        items=len(done),
+        skipped=len(skipped),
+        skipped_url=url_of(store, layout.skipped_key(sha256)) if skipped else "",
         left_out=len(records) - len(order),
     )
 
@@ -153,16 +166,20 @@ def _shard_records(log: LogReader, *, shard: int) -> Iterator[tuple[str, dict[st
         return
     generation = generation_in(log, found)
     reader = ContentReader(log)
-    records: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, dict[str, Any]] = {}
     for path in generation.progress:
         data = reader.content(generation.files[path], what=path)
         if starts_sweep_log(data):
-            records |= results_of(entries_of(data))
+            done, passed_over = settled_entries(entries_of(data))
+            results |= done
+            skipped |= passed_over
         else:
-            records |= mime_records(data) or {}
-    for name, record in records.items():
+            results |= mime_records(data) or {}
+    for name, record in results.items():
         if "result" not in record:
             raise CheckpointCorrupt(f"the record of item {name} in shard {shard} has no result")
+    for name, record in (skipped | results).items():
         yield name, {**record, "shard": shard}
 
 
@@ -172,12 +189,13 @@ def _order(store: Store, settings: RunSettings, records: dict[str, dict[str, Any
     order = [identity(item.key) for item in stored_items(store, sha256=settings.items_sha256)]
     missing = [name for name in order if name not in records]
     if missing:
-        raise Incomplete(f"no result for {len(missing)} of {len(order)} items ({_some(missing)})")
+        raise Incomplete(f"neither a result nor a skip of {len(missing)} of {len(order)} items ({_some(missing)})")
     return order
 
 
-def _line(record: dict[str, Any], fields: tuple[str, ...]) -> str:
-    return canonical_json({field: record.get(field) for field in fields}) + "\n"
+def _lines_of(records: Iterable[dict[str, Any]], fields: tuple[str, ...]) -> bytes:
+    lines = (canonical_json({field: record.get(field) for field in fields}) + "\n" for record in records)
+    return "".join(lines).encode()
 
 
 def _create_same(store: Store, key: str, data: bytes) -> None:

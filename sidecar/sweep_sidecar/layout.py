@@ -59,6 +59,11 @@ def merged_key(sha256: str) -> str:
     return f"merged/{sha256}.jsonl"
 
 
+def skipped_key(sha256: str) -> str:
+    """Return the key of the items that the merged results lack because the program has skipped them."""
+    return f"merged/{sha256}.skipped.jsonl"
+
+
 def provenance_key(sha256: str) -> str:
     """Return the key of what is known about where each merged result comes from."""
     return f"merged/{sha256}.provenance.jsonl"

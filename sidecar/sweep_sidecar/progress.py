@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from resumable_sweep.contract.canonical import identity
-from resumable_sweep.contract.log_format import COMPLETE, DONE, LogInvalid, entries_of, is_sweep_log
+from resumable_sweep.contract.log_format import (
+    COMPLETE,
+    DONE,
+    FAILED,
+    SKIPPED,
+    STARTED,
+    LogInvalid,
+    entries_of,
+    is_sweep_log,
+)
 
 LOG_SUFFIX = ".jsonl"
 MIME_SUFFIX = ".progress.json"
@@ -18,12 +27,19 @@ MIME_SUFFIX = ".progress.json"
 class Counted:
     """What a file records: keys by their identity, and the library's own word that they are all (None, "": not given).
 
-    Only the last entry of a log can be that word.
+    `keys` have a result, `skipped` are those that the program has decided not to do: both need nothing more. Only the
+    last entry of a log can be the library's word.
     """
 
     keys: frozenset[str] = frozenset()
     total: int | None = None
     keys_sha256: str = ""
+    skipped: frozenset[str] = frozenset()
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """The keys with which nothing is left to do."""
+        return self.keys | self.skipped if self.skipped else self.keys
 
 
 def counted_lines(data: bytes, before: Counted) -> Counted:
@@ -35,6 +51,7 @@ def counted_lines(data: bytes, before: Counted) -> Counted:
         Where a line is no entry.
     """
     keys = set()
+    skipped = set(before.skipped)
     total, keys_sha256 = before.total, before.keys_sha256
     for entry in entries_of(data):
         try:
@@ -44,12 +61,35 @@ def counted_lines(data: bytes, before: Counted) -> Counted:
             if entry.get("kind") == COMPLETE:
                 total, keys_sha256 = int(entry["total"]), str(entry["keys_sha256"])
                 continue
-            total, keys_sha256 = None, ""
             if entry.get("kind") == DONE:
                 keys.add(identity(entry["key"]))
+            elif entry.get("kind") == SKIPPED:
+                skipped.add(identity(entry["key"]))
+            elif skipped and entry.get("kind") in (FAILED, STARTED):
+                # The program has come back to it after all.
+                skipped.discard(identity(entry["key"]))
         except (KeyError, TypeError, ValueError) as error:
             raise LogInvalid(f"an entry of kind {entry.get('kind')!r} lacks or garbles a field: {error!r}") from error
-    return Counted(before.keys | keys, total, keys_sha256)
+    every = before.keys | keys
+    return Counted(every, total, keys_sha256, frozenset(skipped - every))
+
+
+def settled_entries(entries: Iterable[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the entries that settle a key, by the key's identity: results, and what was skipped and has none.
+
+    The last `done` of a key wins; of a key without one the last entry counts.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        kind = entry.get("kind")
+        if kind == DONE:
+            results[identity(entry["key"])] = entry
+        elif kind == SKIPPED:
+            skipped[identity(entry["key"])] = entry
+        elif skipped and kind in (FAILED, STARTED):
+            skipped.pop(identity(entry["key"]), None)
+    return results, {name: entry for name, entry in skipped.items() if name not in results}
 
 
 def counted_mime(data: bytes) -> Counted | None:

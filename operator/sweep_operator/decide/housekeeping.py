@@ -75,12 +75,16 @@ def merge(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepin
             items=int(details["items"]),
             provenance_url=str(details["provenance_url"]),
         )
+        skipped = int(details.get("skipped", 0))
     except (KeyError, TypeError, ValueError):
         return Housekeeping(status=status, trouble=_unreadable(Role.MERGE, result.outcome))
+    message = f"{merged.items} results in {merged.url}"
+    if skipped:
+        message += f"; the program has skipped {skipped} items, they are in {details.get('skipped_url')}"
     return replace(
         result.housekeeping,
-        status=replace(status, merged=merged, done=merged.items),
-        events=(SweepEvent(reason="Merged", message=f"{merged.items} results in {merged.url}"),),
+        status=replace(status, merged=merged, done=merged.items + skipped),
+        events=(SweepEvent(reason="Merged", message=message),),
     )
 
 

@@ -289,4 +289,6 @@ def _united(counts: list[Counted]) -> Counted:
     """Return all records together; the library's word that they are all counts only where its log stands alone."""
     if len(counts) == 1:
         return counts[0]
-    return Counted(frozenset().union(*(counted.keys for counted in counts)))
+    keys = frozenset[str]().union(*(counted.keys for counted in counts))
+    skipped = frozenset[str]().union(*(counted.skipped for counted in counts))
+    return Counted(keys, skipped=skipped - keys)

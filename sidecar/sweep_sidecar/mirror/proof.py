@@ -18,15 +18,16 @@ def proof_of(counted: Counted, items: frozenset[str] | None) -> dict[str, Any] |
     items:
         The shard's items by their identity, None where nobody knows them.
     """
-    digest = sha256_of_identities(counted.keys)
-    says_all = counted.total == len(counted.keys) and counted.keys_sha256 == digest
+    settled = counted.settled
+    digest = sha256_of_identities(settled)
+    says_all = counted.total == len(settled) and counted.keys_sha256 == digest
     if says_all:
-        return {"proof": "log", "items": len(counted.keys), "keys_sha256": digest}
-    if items is not None and items <= counted.keys:
+        return {"proof": "log", "items": len(settled), "keys_sha256": digest}
+    if items is not None and items <= settled:
         return {"proof": "items", "items": len(items), "keys_sha256": digest}
     return None
 
 
 def proof_by_exit(counted: Counted) -> dict[str, Any]:
     """Return the proof that every experiment container exited 0 of its own accord."""
-    return {"proof": "exit", "items": len(counted.keys), "keys_sha256": sha256_of_identities(counted.keys)}
+    return {"proof": "exit", "items": len(counted.settled), "keys_sha256": sha256_of_identities(counted.settled)}

@@ -300,7 +300,7 @@ class AttemptWriter:
         return proof_by_exit(self._published.counted)
 
     def _count(self, counted: Counted) -> int:
-        return len(counted.keys if self._items is None else counted.keys & self._items)
+        return len(counted.settled if self._items is None else counted.settled & self._items)
 
     def _change(self, **fields: Any) -> None:
         changed = replace(self.report, **fields)

@@ -24,6 +24,10 @@ def done(key: object, result: object, **provenance: object) -> str:
     return json.dumps({"kind": "done", "key": key, "result": result, **provenance}) + "\n"
 
 
+def skipped(key: object, why: str, **provenance: object) -> str:
+    return json.dumps({"kind": "skipped", "key": key, "why": why, **provenance}) + "\n"
+
+
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore()
@@ -147,8 +151,62 @@ def test_only_a_complete_run_is_merged(store: MemoryStore, tmp_path: Path) -> No
 def test_an_item_without_a_result_is_missed(store: MemoryStore, tmp_path: Path) -> None:
     items = resolve(store, "[1, 2]")
     finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("1", 0)})
-    with pytest.raises(Incomplete, match=r'no result for 1 of 2 items \("2"\)'):
+    with pytest.raises(Incomplete, match=r'neither a result nor a skip of 1 of 2 items \("2"\)'):
         merge(store, run_of(1, items.sha256))
+
+
+def test_skipped_items_are_listed_apart(store: MemoryStore, tmp_path: Path) -> None:
+    items = resolve(store, '[{"key": "c"}, {"key": "b"}, {"key": "a"}]')
+    provenance = {"attempt": 2, "host": "spot-1", "at": 9.5}
+    log = HEADER + skipped("b", "too large", **provenance) + done("c", 1) + skipped("c", "never displaces")
+    finish(store, tmp_path / "0", 0, {"results.jsonl": log})
+    finish(store, tmp_path / "1", 1, {"results.jsonl": HEADER + done("stray", 0) + skipped("a", "no data")})
+    merged = merge(store, run_of(2, items.sha256))
+    assert store.objects[f"merged/{merged.sha256}.jsonl"] == b'{"key":"c","result":1}\n'
+    assert len(store.objects[f"merged/{merged.sha256}.provenance.jsonl"].splitlines()) == 1
+    listed = store.objects[f"merged/{merged.sha256}.skipped.jsonl"].decode().splitlines()
+    assert json.loads(listed[0]) == {"key": "b", "why": "too large", "shard": 0, **provenance}
+    assert json.loads(listed[1]) == {
+        "key": "a",
+        "why": "no data",
+        "shard": 1,
+        "attempt": None,
+        "host": None,
+        "at": None,
+    }
+    assert (merged.items, merged.skipped, merged.left_out) == (1, 2, 1)
+    assert merged.skipped_url == f"memory://run/merged/{merged.sha256}.skipped.jsonl"
+    assert merge(store, run_of(2, items.sha256)) == merged
+
+
+def test_nothing_is_listed_where_nothing_was_skipped(store: MemoryStore, tmp_path: Path) -> None:
+    finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + skipped("a", "not yet") + done("a", 1)})
+    merged = merge(store, run_of(1))
+    assert (merged.items, merged.skipped, merged.skipped_url) == (1, 0, "")
+    assert not [key for key in store.objects if "skipped" in key]
+
+
+def test_unknown_items_that_were_skipped_are_sorted_as_well(store: MemoryStore, tmp_path: Path) -> None:
+    log = HEADER + skipped("b", "") + skipped(10, "") + done("c", 1) + skipped("a", "")
+    finish(store, tmp_path / "0", 0, {"results.jsonl": log})
+    merged = merge(store, run_of(1))
+    listed = store.objects[f"merged/{merged.sha256}.skipped.jsonl"].decode().splitlines()
+    assert [json.loads(line)["key"] for line in listed] == ["a", "b", 10]
+
+
+def test_a_failed_item_is_missed(store: MemoryStore, tmp_path: Path) -> None:
+    items = resolve(store, "[1, 2]")
+    failed = json.dumps({"kind": "failed", "key": "2", "error": "e", "traceback": ""}) + "\n"
+    finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("1", 0) + skipped("2", "") + failed})
+    with pytest.raises(Incomplete, match=r'nor a skip of 1 of 2 items \("2"\)'):
+        merge(store, run_of(1, items.sha256))
+
+
+def test_an_item_skipped_in_one_shard_and_done_in_another_is_refused(store: MemoryStore, tmp_path: Path) -> None:
+    finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("a", 0)})
+    finish(store, tmp_path / "1", 1, {"results.jsonl": HEADER + skipped("a", "")})
+    with pytest.raises(DuplicateKeys, match='item "a" was recorded by shard 0 and by shard 1'):
+        merge(store, run_of(2))
 
 
 def test_an_item_in_two_shards_is_refused(store: MemoryStore, tmp_path: Path) -> None:

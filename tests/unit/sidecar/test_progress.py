@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
 from resumable_sweep.contract.canonical import identity
-from resumable_sweep.contract.log_format import LogInvalid
-from sweep_sidecar.progress import Counted, counted_lines, counted_mime, counting, starts_sweep_log
+from resumable_sweep.contract.log_format import LogInvalid, entries_of, line_of
+from sweep_sidecar.progress import (
+    Counted,
+    counted_lines,
+    counted_mime,
+    counting,
+    settled_entries,
+    starts_sweep_log,
+)
 
 HEADER = b'{"kind":"header","schema_version":1}\n'
 COMPLETE = b'{"kind":"complete","total":1,"keys_sha256":"ab"}\n'
@@ -55,3 +63,57 @@ def test_the_named_file_counts_where_it_can() -> None:
     assert counting({"b.jsonl": some, "a.jsonl": some, "c": None}, named="b.jsonl") == ("b.jsonl",)
     assert counting({"b.jsonl": some, "a.jsonl": some, "c": None}, named="c") == ("a.jsonl", "b.jsonl")
     assert counting({"c": None}, named="c") == ()
+
+
+def said(kind: str, key: object) -> bytes:
+    return line_of({"kind": kind, "key": key, "result": 0, "error": "e", "why": "w", "at": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "settled"),
+    [
+        (("started", "skipped"), "skipped"),
+        (("skipped", "skipped"), "skipped"),
+        (("skipped", "done"), "done"),
+        (("done", "skipped"), "done"),
+        (("done", "failed", "started"), "done"),
+        (("failed", "skipped"), "skipped"),
+        (("skipped", "failed"), None),
+        (("skipped", "started"), None),
+        (("skipped", "failed", "skipped"), "skipped"),
+        (("started", "failed"), None),
+        (("skipped", "resumed"), "skipped"),
+    ],
+)
+def test_a_done_stands_and_of_the_others_the_last_counts(kinds: tuple[str, ...], settled: str | None) -> None:
+    lines = [HEADER] + [said(kind, "a") for kind in kinds]
+    expected = (
+        frozenset([identity("a")] if settled == "done" else []),
+        frozenset([identity("a")] if settled == "skipped" else []),
+    )
+    # However the mirror's looks cut the log.
+    for cuts in itertools.product([False, True], repeat=len(lines) - 1):
+        counted, piece = Counted(), b""
+        for line, is_cut in zip(lines, (*cuts, True), strict=True):
+            piece += line
+            if is_cut:
+                counted, piece = counted_lines(piece, counted), b""
+        assert (counted.keys, counted.skipped) == expected
+        assert counted.settled == expected[0] | expected[1]
+    results, skipped = settled_entries(entries_of(b"".join(lines)))
+    assert (results.keys(), skipped.keys()) == expected
+    assert {entry["kind"] for entry in (results | skipped).values()} == ({settled} if settled else set())
+
+
+def test_the_librarys_word_ends_with_any_later_entry() -> None:
+    complete = line_of({"kind": "complete", "total": 2, "keys_sha256": "ab", "skipped": 1})
+    counted = counted_lines(HEADER + said("done", 1) + said("skipped", 2) + complete, Counted())
+    assert (counted.total, counted.keys_sha256, len(counted.settled)) == (2, "ab", 2)
+    for kind in ("resumed", "fallback", "started", "skipped"):
+        assert counted_lines(said(kind, 2), counted).total is None
+
+
+def test_a_line_that_does_not_fit_its_check_is_an_error() -> None:
+    line = said("done", "a").replace(b'"result":0', b'"result":1')
+    with pytest.raises(LogInvalid, match="line 2 does not fit its checksum"):
+        counted_lines(HEADER + line, Counted())

@@ -17,6 +17,7 @@ from resumable_sweep.contract.acknowledgement import (
 )
 from resumable_sweep.contract.canonical import identity, sha256_of_keys
 from resumable_sweep.contract.items import items_of_list, lines_of
+from resumable_sweep.contract.log_format import line_of
 from resumable_sweep.contract.report import Experiment, Report, Stage
 from sweep_sidecar import layout
 from sweep_sidecar.housekeeping import resolve
@@ -642,3 +643,60 @@ def test_the_end_is_said(cluster: Cluster, records: int, stopped: str) -> None:
     assert (cluster.said(1).stopped, cluster.said(1).generation) == (stopped, 2)
     cluster.mirror(1)
     assert cluster.said(1).stopped == stopped
+
+
+def skip(key: int) -> bytes:
+    return line_of({"kind": "skipped", "key": key, "why": "w", "attempt": 1, "host": "h", "at": 1.0})
+
+
+def fail(key: int) -> bytes:
+    return line_of({"kind": "failed", "key": key, "error": "e", "traceback": "", "attempt": 1, "host": "h"})
+
+
+def test_skipped_items_are_covered_and_counted(cluster: Cluster) -> None:
+    cluster.items_sha256 = resolve(cluster.store, '[{"key": 0}, {"key": 1}, {"key": 2}]').sha256
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(0) + skip(1))
+    writer.look()
+    assert (writer.report.items_done, writer.report.items_recorded) == (2, 2)
+    assert cluster.restore(2).items == 2
+    second = cluster.mirror(2)
+    cluster.append(2, skip(2))
+    second.finish(never)
+    assert second.report.stage is Stage.COMPLETE
+    assert cluster.last_body()["proof"] == "items"
+
+
+def test_the_librarys_word_is_over_done_and_skipped(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    complete = line_of({"kind": "complete", "total": 2, "keys_sha256": sha256_of_keys([0, 1]), "skipped": 1})
+    cluster.append(1, HEADER + line(0) + skip(1) + complete)
+    writer.finish(never)
+    assert writer.report.stage is Stage.COMPLETE
+    digest = sha256_of_keys([0, 1])
+    assert cluster.last_body() == {"generation": 2, "proof": "log", "items": 2, "keys_sha256": digest}
+
+
+def test_a_failed_item_is_not_covered(cluster: Cluster) -> None:
+    cluster.items_sha256 = resolve(cluster.store, '[{"key": 0}, {"key": 1}]').sha256
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(0) + skip(1))
+    writer.look()
+    cluster.append(1, fail(1) + fail(0))
+    writer.finish(never)
+    # Taken up again after all, so it counts no more; the other one's result stands.
+    assert (writer.report.stage, writer.report.problem, writer.report.items_done) == (Stage.SEALED, "", 1)
+    assert cluster.kinds() == ["take", "base", "gen", "gen", "seal"]
+
+
+def test_a_line_that_does_not_fit_its_check_is_not_mirrored(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    whole = line_of({"kind": "done", "key": 1, "result": 1})
+    cluster.append(1, HEADER + line_of({"kind": "done", "key": 0, "result": 0}))
+    writer.look()
+    cluster.append(1, whole.replace(b'"result":1', b'"result":7'))
+    cluster.ask(1)
+    writer.look()
+    assert writer.report.problem == cluster.said(1).refused == "CheckpointInvalid"
+    assert "line 1 does not fit its checksum" in writer.report.message
+    assert cluster.kinds() == ["take", "base", "gen"]

@@ -55,6 +55,18 @@ def test_results_are_merged() -> None:
     result = merge(of.status, snapshot(of, done), now=NOW)
     assert result.status.merged == Merged(url="gs://m", sha256="def", items=12, provenance_url="gs://p")
     assert result.status.done == 12
+    assert [event.message for event in result.events] == ["12 results in gs://m"]
+
+
+def test_skipped_items_are_done_with_and_spoken_of() -> None:
+    of = sweep()
+    details = {**MERGED.details, "items": 10, "skipped": 2, "skipped_url": "gs://s"}
+    done = chore(Role.MERGE, phase="Succeeded", code=0, outcome=Outcome("Merged", "", details))
+    result = merge(of.status, snapshot(of, done), now=NOW)
+    assert result.status.done == 12
+    assert result.status.merged == Merged(url="gs://m", sha256="def", items=10, provenance_url="gs://p")
+    expected = "10 results in gs://m; the program has skipped 2 items, they are in gs://s"
+    assert [event.message for event in result.events] == [expected]
 
 
 @pytest.mark.parametrize("code", [Exit.ITEMS_INVALID, Exit.ITEMS_CHANGED, Exit.USAGE, Exit.DUPLICATE_KEYS])
