@@ -143,12 +143,14 @@ def _in_one_line(reason: Any) -> str:
 
 
 def _unix_seconds(deadline: Any) -> float | None:
+    moment = deadline
     if isinstance(deadline, str):
         try:
-            moment = datetime.fromisoformat(deadline.strip().upper())
+            parsed = datetime.fromisoformat(deadline.strip().upper())
         except ValueError:
             return None
-        return None if moment.tzinfo is None else moment.timestamp()
-    if isinstance(deadline, bool) or not isinstance(deadline, int | float):
+        moment = None if parsed.tzinfo is None else parsed.timestamp()
+    if isinstance(moment, bool) or not isinstance(moment, int | float):
         return None
-    return float(deadline) if math.isfinite(deadline) and 0 < deadline < _LATEST_UNIX_SECONDS else None
+    # Neither the zero by which other languages say that there is none, nor NaN.
+    return float(moment) if 0 < moment < _LATEST_UNIX_SECONDS else None

@@ -72,8 +72,9 @@ def signalled() -> Iterator[Signalled]:
         for signum in signals:
             program.send_signal(signum)
             said += program.stderr.readline()
-        lines, errors = program.communicate(timeout=30)
-        return program.returncode, lines.splitlines(), said + errors
+        # Not communicate: it would miss what these two have buffered.
+        lines, errors = program.stdout.read().splitlines(), said + program.stderr.read()
+        return program.wait(timeout=30), lines, errors
 
     yield run
     for program in started:
@@ -220,16 +221,17 @@ def test_worker_threads_are_asked_and_the_main_one_is_torn_from_waiting_for_them
 ASYNCIO = """
 import asyncio
 
-async def item(stop):
+async def item(last):
     try:
+        if last:
+            print("ready", flush=True)
         await asyncio.sleep(60)
     finally:
         print("let go")
 
 async def main():
-    with StopSignals(grace=GRACE) as stop:
-        print("ready", flush=True)
-        await asyncio.gather(item(stop), item(stop))
+    with StopSignals(grace=GRACE):
+        await asyncio.gather(item(False), item(True))
 
 try:
     asyncio.run(main())

@@ -28,7 +28,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, **content: Any) -> None:
-    path.write_text(json.dumps(content))
+    """Make the notice appear whole, as a good announcer does: what is half written is a notice too."""
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(path)
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -179,9 +182,12 @@ def test_a_notice_asks_to_stop_as_sigterm_does(path: Path) -> None:
 def test_a_notice_is_seen_without_anybody_asking(path: Path) -> None:
     said: list[str] = []
     with StopSignals(notice_file=path, report=said.append):
-        path.write_text("{")
+        write(path, reason="spot", deadline="soon")
         eventually(lambda: said)
-    assert said == [f"notice: {NO_REASON} (it is not JSON): finishing the item at hand, then leaving with status 143"]
+    (text,) = said
+    assert text.startswith(
+        "notice: spot (its deadline is neither Unix seconds nor an RFC 3339 time with its offset: 'soon')"
+    )
 
 
 def test_it_counts_also_if_it_was_there_before(path: Path) -> None:
