@@ -90,7 +90,7 @@ class Display:
         """Show where the sweep stands before its first item."""
         if self._style:
             now = self._clock()
-            self._rate = Rate(now, self._counts().recorded)
+            self._rate = Rate(now)
             self._put_off(now)
             self._draw()
 

@@ -166,9 +166,9 @@ def _script_details(before: Preserved, now: Preserved) -> tuple[str, ...]:
 
 def _items_change(before: Preserved, now: Preserved, *, recorded: int, gone: Collection[str]) -> Change:
     totals = "" if before.items_total is None else f"; there were {before.items_total} items, now {now.items_total}"
-    if len(gone) == recorded:
+    if len(gone) >= recorded:
         sentence = (
-            f"items: none of the {recorded} recorded keys is among them{totals}. If these are the same items, their "
+            f"items: none of the {len(gone)} recorded keys is among them{totals}. If these are the same items, their "
             "keys are made in another way than before: see key="
         )
     else:

@@ -13,11 +13,11 @@ _SPACING_S = 0.5
 class Rate:
     """Items a second over a moving window of a minute, or of ten steps where those took longer.
 
-    Not safe for threads; times are those of a monotonic clock, in seconds.
+    Counting starts from nothing. Not safe for threads; times are those of a monotonic clock, in seconds.
     """
 
-    def __init__(self, now: float, count: int = 0) -> None:
-        self._samples: deque[tuple[float, int]] = deque([(now, count)])
+    def __init__(self, now: float) -> None:
+        self._samples: deque[tuple[float, int]] = deque([(now, 0)])
 
     def note(self, now: float, count: int) -> None:
         """Note that `count` items have been recorded by `now`."""

@@ -95,6 +95,7 @@ TREE = {"a.txt": "1", "sub/b.txt": "2", "sub.txt": "3"}
         {**TREE, "a.txt": "2"},
         {**TREE, "new.txt": ""},
         {"a.txt": "1", "sub/b.txt": "2"},
+        {"a.txt": "1", "sub/renamed.txt": "2", "sub.txt": "3"},
         {"a.txt": "1", "b.txt": "2", "sub.txt": "3"},
         {"a.txt": "2", "sub/b.txt": "1", "sub.txt": "3"},
     ],
