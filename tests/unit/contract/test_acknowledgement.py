@@ -14,6 +14,7 @@ from resumable_sweep.contract.acknowledgement import (
     requests_path,
 )
 
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "formats.md").read_text()
 SOME = Acknowledgement(
     attempt=3,
     generation=7,
@@ -85,3 +86,11 @@ def test_what_is_none_is_refused(text: str) -> None:
 def test_both_files_lie_where_nothing_is_mirrored() -> None:
     assert acknowledgement_path(Path("/s")) == Path("/s/.sweep/ack.json")
     assert requests_path(Path("/s")) == Path("/s/.sweep/flush")
+
+
+def test_the_page_shows_one_and_names_every_field() -> None:
+    section = PAGE.split("\n## The acknowledgement")[1].split("\n## ")[0]
+    example = next(line for line in section.splitlines() if line.startswith("    {"))
+    assert json.loads(parsed_acknowledgement(example).to_json()) == json.loads(example)
+    described = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert described == list(json.loads(SOME.to_json()))

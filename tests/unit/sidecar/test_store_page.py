@@ -39,6 +39,8 @@ def test_every_field_and_kind_of_an_entry_is_described() -> None:
 def test_the_names_are_those_of_the_code() -> None:
     assert f"{layout.shard_folder('run-1', 3)}/log/999999999999.json" in PAGE
     assert layout.entry_key("x", 1).removeprefix("x") in PAGE
+    for key in (layout.merged_key, layout.provenance_key, layout.skipped_key):
+        assert f"`{key('<digest>')}`" in section("Merged results")
     assert steady.INLINE_BYTES == 64 << 10
     assert BLOB_BYTES == 8 << 20
 
