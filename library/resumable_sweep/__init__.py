@@ -5,20 +5,38 @@ Standard library only; works with and without a cluster.
 
 from __future__ import annotations
 
-from resumable_sweep._log import LogLocked
+from resumable_sweep._drift import Drifted, DriftWarning
+from resumable_sweep._durability import NotDurable
+from resumable_sweep._file_lock import LogLocked
+from resumable_sweep._opening import CheckpointFellBack
+from resumable_sweep._outcome import FailedItem, ItemsFailed, ResultInvalid, SkippedItem
+from resumable_sweep._remote import SourceInvalid, SourceUnreachable
+from resumable_sweep._seeds import SeedSequence
 from resumable_sweep._settings import SettingsInvalid
-from resumable_sweep._sweep import ResultInvalid, ResumableSweep
+from resumable_sweep._statistics import Stats
+from resumable_sweep._sweep import ResumableSweep
 from resumable_sweep.contract.canonical import canonical_json, key_of
 from resumable_sweep.contract.items import ItemsInvalid
 from resumable_sweep.contract.log_format import LogInvalid
 
 __all__ = [
+    "CheckpointFellBack",
+    "DriftWarning",
+    "Drifted",
+    "FailedItem",
+    "ItemsFailed",
     "ItemsInvalid",
     "LogInvalid",
     "LogLocked",
+    "NotDurable",
     "ResultInvalid",
     "ResumableSweep",
+    "SeedSequence",
     "SettingsInvalid",
+    "SkippedItem",
+    "SourceInvalid",
+    "SourceUnreachable",
+    "Stats",
     "canonical_json",
     "key_of",
 ]

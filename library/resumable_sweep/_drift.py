@@ -13,7 +13,7 @@ from resumable_sweep._script import diff_of
 
 PARTS = ("config", "script", "seed", "items")
 """What `allow_drift` may name."""
-_NOUNS = {"config": "configuration", "script": "script", "seed": "seed"}
+_NOUNS = {"config": "configuration", "script": "script", "seed": "seed", "items": "list of items"}
 _DETAIL_LINES = 20
 _HASH_CHARACTERS = 16
 _KEYS_SHOWN = 5
@@ -116,9 +116,9 @@ def compare(
 ) -> Drift:
     """Return what has changed between the run that a log speaks of and this one.
 
-    What either of them does not know has not changed. Items are never refused: new ones are only more work, and results
-    of items that are gone are kept and passed over. But where keys are `gone` (identities of recorded keys that are not
-    among the items; `recorded` counts all recorded ones) and the items are others than before, it is said.
+    What either of them does not know has not changed. New items are never refused, they are only more work; but where
+    keys are `gone` (identities of recorded keys that are not among the items; `recorded` counts all recorded ones), work
+    is about to be left out. Allowed, their results are kept and passed over.
 
     Raises
     ------
@@ -135,9 +135,8 @@ def compare(
         changes.append(Change("script", sentence, _script_details(before, now), "script" in allowed))
     if _differ(before.seed, now.seed):
         changes.append(Change("seed", f"seed: {before.seed} -> {now.seed}", (), "seed" in allowed))
-    items_changed = before.items_sha256 is None or before.items_sha256 != now.items_sha256
-    if gone and items_changed and "items" not in allowed:
-        changes.append(_items_change(before, now, recorded=recorded, gone=gone))
+    if gone:
+        changes.append(_items_change(before, now, recorded=recorded, gone=gone, allowed="items" in allowed))
     return Drift(tuple(changes))
 
 
@@ -164,7 +163,7 @@ def _script_details(before: Preserved, now: Preserved) -> tuple[str, ...]:
     return (*moved, *diff_of(before.script_text, now.script_text))
 
 
-def _items_change(before: Preserved, now: Preserved, *, recorded: int, gone: Collection[str]) -> Change:
+def _items_change(before: Preserved, now: Preserved, *, recorded: int, gone: Collection[str], allowed: bool) -> Change:
     totals = "" if before.items_total is None else f"; there were {before.items_total} items, now {now.items_total}"
     if len(gone) >= recorded:
         sentence = (
@@ -177,7 +176,7 @@ def _items_change(before: Preserved, now: Preserved, *, recorded: int, gone: Col
             "in the log, and is left out of the results"
         )
     shown = [name[:_KEY_CHARACTERS] for name in sorted(gone)]
-    return Change("items", sentence, _cut(shown, limit=_KEYS_SHOWN), allowed=True)
+    return Change("items", sentence, _cut(shown, limit=_KEYS_SHOWN), allowed)
 
 
 def _cut(lines: list[str], *, limit: int = _DETAIL_LINES) -> tuple[str, ...]:

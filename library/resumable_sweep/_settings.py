@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, Literal, get_args
 
+from resumable_sweep._items import FileSource, ItemSource, Key, items_of_file
 from resumable_sweep.contract import environment as env
-from resumable_sweep.contract.canonical import canonical_json, identity, key_of
-from resumable_sweep.contract.items import Item, ItemsInvalid, parsed_items, shard_of
 
 DEFAULT_LOG = "results.jsonl"
+PROGRESS_SUFFIX = ".progress.json"
+OnError = Literal["finish", "raise", "ignore"]
 
 
 class SettingsInvalid(ValueError):
@@ -23,29 +23,52 @@ class SettingsInvalid(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything a sweep needs to know: `items` are this shard's own, `key` gives an item's, `log_path` is absolute."""
+class Parameters:
+    """The parameters of `ResumableSweep` as the program gave them; they are described there."""
 
-    items: tuple[Item, ...]
-    key: Callable[[Any], Any]
+    items: Iterable[Any] | None = None
+    key: Key | None = None
+    checkpoint_path: str | os.PathLike[str] | None = None
+    resume_from: str | os.PathLike[str] | None = None
+    snapshot_dir: str | os.PathLike[str] | None = None
+    shard: tuple[int, int] | None = None
+    run_id: str | None = None
+    max_attempts: int = 3
+    on_error: OnError = "finish"
+    checkpoint_every: int | None = None
+    checkpoint_seconds: float | None = None
+    durable_timeout: float | None = None
+    lock_timeout: float = 0.0
+    grace: float | None = None
+    notice_file: str | os.PathLike[str] | None = None
+    progress_json: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything a sweep needs to know; `log_path` is absolute, times are in seconds."""
+
+    items: ItemSource
     log_path: Path
-    resume_from: Path | None
+    snapshot_dir: Path | None
+    resume_from: str | os.PathLike[str] | None
     run_id: str | None
     attempt: int | None
     shard: int
     shards: int
     host: str
+    max_attempts: int
+    on_error: OnError
+    checkpoint_every: int | None
+    checkpoint_seconds: float | None
+    durable_timeout: float | None
+    lock_timeout: float
+    grace: float | None
+    notice_file: Path | None
+    progress_json: Path | None
 
 
-def settings_of(
-    *,
-    items: Iterable[Any] | None,
-    key: Callable[[Any], Any] | None,
-    checkpoint_path: str | os.PathLike[str] | None,
-    resume_from: str | os.PathLike[str] | None,
-    snapshot_dir: str | os.PathLike[str] | None,
-    environ: Mapping[str, str],
-) -> Settings:
+def settings_of(given: Parameters, *, environ: Mapping[str, str]) -> Settings:
     """Return the settings that the parameters and, where they are None, the environment ask for.
 
     Variables that are set to nothing count as absent.
@@ -56,42 +79,31 @@ def settings_of(
         Where something is missing or contradicts itself.
     """
     environ = {name: value for name, value in environ.items() if value}
-    shard, shards = _shard(environ)
+    _check_numbers(given)
+    shard, shards = _shard(given.shard, environ)
     attempt = environ.get(env.ATTEMPT)
-    own, key = _items(items, key=key, shard=shard, shards=shards, environ=environ)
-    source = resume_from if resume_from is not None else environ.get(env.RESUME_FROM)
+    snapshot_dir = given.snapshot_dir or environ.get(env.SNAPSHOT_DIR)
+    notice_file = given.notice_file or environ.get(env.NOTICE_FILE)
     return Settings(
-        items=tuple(own),
-        key=key,
-        log_path=_log_path(checkpoint_path, snapshot_dir or environ.get(env.SNAPSHOT_DIR)),
-        resume_from=None if source is None else local_path(source),
-        run_id=environ.get(env.RUN_ID),
+        items=_items(given, shard=shard, shards=shards, environ=environ),
+        log_path=_log_path(given.checkpoint_path, snapshot_dir),
+        snapshot_dir=None if snapshot_dir is None else Path(snapshot_dir).absolute(),
+        resume_from=given.resume_from if given.resume_from is not None else environ.get(env.RESUME_FROM),
+        run_id=given.run_id or environ.get(env.RUN_ID),
         attempt=_whole_number(env.ATTEMPT, attempt) if attempt else None,
         shard=shard,
         shards=shards,
         host=socket.gethostname(),
+        max_attempts=given.max_attempts,
+        on_error=given.on_error,
+        checkpoint_every=given.checkpoint_every,
+        checkpoint_seconds=given.checkpoint_seconds,
+        durable_timeout=given.durable_timeout,
+        lock_timeout=given.lock_timeout,
+        grace=given.grace,
+        notice_file=None if notice_file is None else Path(notice_file),
+        progress_json=None if given.progress_json is None else _progress_path(given.progress_json),
     )
-
-
-def local_path(source: str | os.PathLike[str]) -> Path:
-    """Return the path that a path or `file://` URL names.
-
-    The rest of such a URL is taken as it stands, since `SWEEP_RESUME_FROM` is written unencoded; only where no such
-    file exists is it also read as percent-encoded, the form that `Path.as_uri` gives.
-    """
-    text = os.fspath(source)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return Path(text).absolute()
-    if scheme != "file":
-        raise SettingsInvalid(
-            f"resume_from must be a path or a file:// URL, not {text!r}: copy the checkpoint to this machine first"
-        )
-    rest = rest.removeprefix("localhost")
-    if not rest.startswith("/"):
-        raise SettingsInvalid(f"resume_from={text!r} names no absolute path: write file:///folder/file")
-    plain, decoded = Path(rest), Path(unquote(rest))
-    return decoded if decoded.exists() and not plain.exists() else plain
 
 
 def _log_path(checkpoint_path: str | os.PathLike[str] | None, snapshot_dir: str | os.PathLike[str] | None) -> Path:
@@ -110,90 +122,41 @@ def _log_path(checkpoint_path: str | os.PathLike[str] | None, snapshot_dir: str 
     return path
 
 
-def _items(
-    items: Iterable[Any] | None,
-    *,
-    key: Callable[[Any], Any] | None,
-    shard: int,
-    shards: int,
-    environ: Mapping[str, str],
-) -> tuple[list[Item], Callable[[Any], Any]]:
-    file = environ.get(env.ITEMS)
-    given = _items_of_file(Path(file)) if file else None
-    if items is not None:
-        own = shard_of(_with_keys(items, key or key_of), shard=shard, shards=shards)
-    elif given is None:
-        raise SettingsInvalid(f"there are no items: pass items= or set {env.ITEMS}")
-    elif key is None:
-        keys = {canonical_json(item.value): item.key for item in given}
-        return given, lambda value: keys[canonical_json(value)]
-    else:
-        # The file holds this shard's items already: they are not split again.
-        own = _with_keys([item.value for item in given], key)
-    if given is not None:
-        _check_same_keys(own, given)
-    return own, key or key_of
+def _progress_path(given: str | os.PathLike[str]) -> Path:
+    path = Path(given).absolute()
+    return path if path.name.endswith(PROGRESS_SUFFIX) else path.with_name(path.name + PROGRESS_SUFFIX)
 
 
-def _items_of_file(path: Path) -> list[Item]:
+def _items(given: Parameters, *, shard: int, shards: int, environ: Mapping[str, str]) -> ItemSource:
+    path = environ.get(env.ITEMS)
     try:
-        text = path.read_text(encoding="utf-8")
+        in_file = items_of_file(Path(path)) if path else None
     except OSError as error:
         raise SettingsInvalid(f"{env.ITEMS} names {path}, which cannot be read: {error.strerror}") from error
-    try:
-        items = parsed_items(text)
-    except ItemsInvalid as error:
-        raise ItemsInvalid(f"{path}: {error}") from error
-    _check_distinct([identity(item.key) for item in items], what="key")
-    # `record` gets values, not keys: equal values under two keys could not be told apart.
-    _check_distinct([canonical_json(item.value) for item in items], what="value")
-    return items
-
-
-def _with_keys(values: Iterable[Any], key: Callable[[Any], Any]) -> list[Item]:
-    items = [Item(key=key_for(value, key, f"item {place}"), value=value) for place, value in enumerate(values)]
-    _check_distinct([identity(item.key) for item in items], what="key")
-    return items
-
-
-def key_for(value: Any, key: Callable[[Any], Any], what: str) -> Any:
-    """Return the key of an item's value as it will be read back from JSON; `what` names the item in an error."""
-    try:
-        found = json.loads(json.dumps(key(value)))
-        identity(found).encode()
-    except (TypeError, ValueError) as error:
-        raise ItemsInvalid(
-            f"{what} has no key that JSON can hold ({error}): pass key= with a function that returns a string, "
-            f"a number or a list of those; the item is {value!r:.200}"
-        ) from error
-    return found
-
-
-def _check_distinct(names: list[str], *, what: str) -> None:
-    seen: dict[str, int] = {}
-    for place, name in enumerate(names):
-        if name in seen:
-            raise ItemsInvalid(
-                f"items {seen[name]} and {place} have the same {what} {name:.200}: "
-                'give each a "key" of its own (or another key=), or remove one of them'
-            )
-        seen[name] = place
-
-
-def _check_same_keys(own: list[Item], given: list[Item]) -> None:
-    """Refuse items that are not those of the sweep: their results could never be merged."""
-    mine, wanted = ({identity(item.key) for item in items} for items in (own, given))
-    if mine != wanted:
-        example = min(mine ^ wanted)
-        where = "not in the program's items" if example in wanted else f"not in {env.ITEMS}"
-        raise ItemsInvalid(
-            f"the program's items are not those of the sweep: {len(mine)} keys here, {len(wanted)} in {env.ITEMS}; "
-            f"{example:.200} is {where}. Leave out items= and key= to take the sweep's, or leave the items out of the "
-            "sweep's specification"
+    if given.items is not None:
+        source = ItemSource(given.items, key=given.key, shard=shard, shards=shards)
+        if in_file is not None:
+            source.check_same_as(in_file)
+        return source
+    if in_file is None:
+        raise SettingsInvalid(f"there are no items: pass items= or set {env.ITEMS}")
+    if given.shard is not None:
+        raise SettingsInvalid(
+            f"shard={given.shard!r}, but the items in {env.ITEMS} are those of one shard already: leave shard= out, or "
+            "pass the items of the whole sweep as items="
         )
+    return FileSource(in_file, key=given.key, shards=shards)
 
 
-def _shard(environ: Mapping[str, str]) -> tuple[int, int]:
+def _shard(given: tuple[int, int] | None, environ: Mapping[str, str]) -> tuple[int, int]:
+    if given is not None:
+        try:
+            shard, shards = (int(number) for number in given)
+        except (TypeError, ValueError) as error:
+            raise SettingsInvalid(f"shard={given!r} must be two whole numbers (i, n): shard i of n, from 0") from error
+        if not 0 <= shard < shards:
+            raise SettingsInvalid(f"shard={given!r} is none: shards count from 0 and go up to {shards - 1}")
+        return shard, shards
     texts = environ.get(env.SHARD), environ.get(env.SHARDS)
     if texts == (None, None):
         return 0, 1
@@ -203,6 +166,31 @@ def _shard(environ: Mapping[str, str]) -> tuple[int, int]:
     if shard >= shards:
         raise SettingsInvalid(f"{env.SHARD}={shard} must be below {env.SHARDS}={shards}: shards count from 0")
     return shard, shards
+
+
+def _check_numbers(given: Parameters) -> None:
+    _check(given.on_error in get_args(OnError), "on_error", given.on_error, "one of " + ", ".join(get_args(OnError)))
+    _check(_is_whole(given.max_attempts, 1), "max_attempts", given.max_attempts, "a whole number of 1 or more")
+    every, seconds = given.checkpoint_every, given.checkpoint_seconds
+    _check(every is None or _is_whole(every, 1), "checkpoint_every", every, "a number of items, 1 or more")
+    _check(seconds is None or _is_number(seconds, above=0), "checkpoint_seconds", seconds, "seconds, more than 0")
+    timeout = given.durable_timeout
+    _check(timeout is None or _is_number(timeout), "durable_timeout", timeout, "seconds, 0 or more")
+    _check(given.grace is None or _is_number(given.grace), "grace", given.grace, "seconds, 0 or more")
+    _check(_is_number(given.lock_timeout), "lock_timeout", given.lock_timeout, "seconds, 0 or more")
+
+
+def _check(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise SettingsInvalid(f"{name}={value!r} must be {wanted}")
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _is_number(value: object, above: float = -math.inf) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value > above
 
 
 def _whole_number(name: str, text: str | None) -> int:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
+_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
 
 def canonical_json(value: Any) -> str:
     """Return `value` as JSON with sorted keys, no white space and no escapes beyond what JSON demands.
@@ -19,7 +21,7 @@ def canonical_json(value: Any) -> str:
     TypeError
         Where `value` holds something that JSON has no form for.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODE(value)
 
 
 def key_of(item: Any) -> Any:

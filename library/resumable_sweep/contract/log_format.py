@@ -2,8 +2,8 @@
 
 Entries, by their `kind`; times are Unix seconds:
 
-`header`    first line: `schema_version`, `run_id` (null where none is known), `shard`, `shards`, `created`, and what the
-            run must not change unawares: `config_sha256`, `script_sha256`, `items_sha256`, `seed` (null where unknown).
+`header`    first line: `schema_version`, `run_id` (null where none is known), `shard`, `shards`, `created`, and what
+            must not change unawares: `config_sha256`, `script_sha256`, `items_sha256`, `seed` (null where unknown).
             A later header says the same of all that follows it.
 `started`   an item was handed out: `at`, `key`
 `done`      an item's result: `key`, `result`, and provenance: `attempt` (null outside of a pod), `host`, `started`
@@ -66,7 +66,11 @@ def line_of(entry: dict[str, Any]) -> bytes:
     TypeError, ValueError
         Where it holds what JSON or UTF-8 have no form for.
     """
-    body = _ENCODE(entry)[:-1].encode()
+    return checked_line(_ENCODE(entry)[:-1].encode())
+
+
+def checked_line(body: bytes) -> bytes:
+    """Return a line with its check and newline, given the JSON object's bytes without the brace that closes it."""
     return b'%s,"crc32":"%08x"}\n' % (body, zlib.crc32(body))
 
 

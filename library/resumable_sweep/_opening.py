@@ -1,0 +1,254 @@
+"""Entering a sweep: the log is opened and mended, results from elsewhere come in, and what has changed is noticed."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from array import array
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+from typing import Any
+
+from resumable_sweep._drift import DriftWarning, compare
+from resumable_sweep._entries import Entries
+from resumable_sweep._ledger import Ledger, State
+from resumable_sweep._log import ResultLog
+from resumable_sweep._preserved import Preserved, known_of, merged, preserved_path, read_preserved, write_preserved
+from resumable_sweep._resuming import FallBack, brought, is_same_file
+from resumable_sweep._settings import Settings
+from resumable_sweep._side_files import SideFiles, side_files_in
+from resumable_sweep.contract.log_format import HEADER, SCHEMA_VERSION, line_of
+
+DEFAULT_SEED = 0
+
+
+class CheckpointFellBack(UserWarning):
+    """Something damaged was set aside, and what is used instead is older or less: some work is done again."""
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """A sweep that is open: its log and all that is known of its items.
+
+    `replayed` are the places of the items that were done on entering; `unplaced`, where the items come one by one, are
+    offset and size in the log of results whose items may still come. `fall_backs` counts what was ever set aside, and
+    `preserved` is what the results are made from, as far as anybody said.
+    """
+
+    log: ResultLog
+    ledger: Ledger
+    entries: Entries
+    files: SideFiles
+    replayed: array[int]
+    unplaced: list[tuple[int, int]]
+    preserved: Preserved
+    fall_backs: int
+    resumes: int
+    salvaged: bool
+
+    @property
+    def seed(self) -> int:
+        """The sweep's seed."""
+        return DEFAULT_SEED if self.preserved.seed is None else self.preserved.seed
+
+
+class Opening:
+    """Opens the sweep that `settings` describe.
+
+    Parameters
+    ----------
+    now:
+        What the program says its results are made from.
+    allow_drift:
+        Which parts of that may differ from what the log's results were made from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        now: Preserved,
+        allow_drift: bool | str | Collection[str],
+        ledger: Ledger,
+    ) -> None:
+        self._settings = settings
+        self._now = now
+        self._allow_drift = allow_drift
+        self._ledger = ledger
+        self._files = SideFiles(settings.log_path)
+        self._entries = Entries(attempt=settings.attempt, host=settings.host)
+        self._fall_backs: list[FallBack] = []
+
+    def open(self, undo: ExitStack) -> Opened:
+        """Open it; what is to be undone in the end, or after an error, goes onto `undo`.
+
+        Raises
+        ------
+        LogLocked, LogInvalid, Drifted, PreservedInvalid, SourceInvalid, SourceUnreachable, OSError
+        """
+        settings, ledger = self._settings, self._ledger
+        log = ResultLog.opened(
+            settings.log_path,
+            self._header(),
+            note=ledger.note,
+            forget=ledger.forget,
+            lock_timeout_s=settings.lock_timeout,
+        )
+        undo.callback(log.close)
+        self._report_damage(log)
+        known = self._known(log)
+        self._check_drift(log, known)
+        self._bring(log, known)
+        self._verify_files(log)
+        preserved = self._preserve(log, known)
+        self._tell(log)
+        replayed = array("q", ledger.places(State.DONE))
+        unplaced = [(one.offset, one.size) for one in ledger.strays.values() if one.state is State.DONE]
+        has_work = not settings.items.is_sized or ledger.settled < len(ledger)
+        if has_work and log.scan.completion is not None:
+            # It speaks of fewer items than there are now: nobody may take the log for a finished one.
+            log.append([self._entries.reopened()])
+        elif has_work and log.was_there:
+            log.append([self._entries.resumed(len(replayed))])
+            log.scan.resumes += 1
+        log.write_manifest()
+        return Opened(
+            log=log,
+            ledger=ledger,
+            entries=self._entries,
+            files=self._files,
+            replayed=replayed,
+            unplaced=[] if settings.items.is_sized else unplaced,
+            preserved=preserved,
+            fall_backs=log.scan.fall_backs + len(self._fall_backs),
+            resumes=log.scan.resumes,
+            salvaged=log.salvaged is not None,
+        )
+
+    def _header(self) -> dict[str, Any]:
+        settings, now = self._settings, self._now
+        return {
+            "run_id": settings.run_id,
+            "shard": settings.shard,
+            "shards": settings.shards,
+            "created": time(),
+            "config_sha256": now.config_sha256,
+            "script_sha256": now.script_sha256,
+            "items_sha256": now.items_sha256,
+            "seed": DEFAULT_SEED if now.seed is None else now.seed,
+        }
+
+    def _report_damage(self, log: ResultLog) -> None:
+        if log.salvaged is not None:
+            used = "all other lines of it" if log.salvaged.kept else "nothing of it: its header is lost"
+            self._fall_back(str(log.path), log.salvaged.reason, log.salvaged.kept_as, used)
+        elif log.missing_bytes:
+            reason = f"it ends {log.missing_bytes} bytes before its manifest says"
+            self._fall_back(str(log.path), reason, None, "what is left of it")
+
+    def _known(self, log: ResultLog) -> Preserved:
+        reading = read_preserved(log.path)
+        if reading.kept_as is not None:
+            self._fall_back(str(preserved_path(log.path)), reading.reason, reading.kept_as, "the hashes in the log")
+        return known_of(log.scan.header, reading.preserved) if log.was_there else Preserved()
+
+    def _check_drift(self, log: ResultLog, known: Preserved) -> None:
+        ledger = self._ledger
+        recorded = ledger.count(State.DONE) + sum(1 for stray in ledger.strays.values() if stray.state is State.DONE)
+        drift = compare(known, self._now, allow=self._allow_drift, recorded=recorded, gone=self._gone())
+        if drift.refused:
+            raise drift.error(log.path)
+        for text in drift.warnings:
+            warnings.warn(f"{log.path}: {text}", DriftWarning, stacklevel=6)
+
+    def _gone(self) -> list[str]:
+        """Return the recorded keys that are no items of the sweep any more, as far as that can be known."""
+        items = self._settings.items
+        if items.sha256 is None or items.all_names is None or not self._ledger.strays:
+            return []
+        names = set(items.all_names)
+        return [
+            name
+            for name, stray in self._ledger.strays.items()
+            if stray.state in (State.DONE, State.SKIPPED) and name not in names
+        ]
+
+    def _bring(self, log: ResultLog, known: Preserved) -> None:
+        source = self._settings.resume_from
+        if source is None or is_same_file(source, log.path):
+            return
+
+        def wanted(name: str, state: State) -> bool:
+            place = self._ledger.place(name)
+            if place is None:
+                # Of items whose number is unknown, this may be one that is still to come.
+                stray = self._ledger.strays.get(name)
+                return not self._settings.items.is_sized and (stray is None or stray.state is not State.DONE)
+            return self._ledger.state(place) is State.MISSING or (
+                state is State.DONE and self._ledger.state(place) is not State.DONE
+            )
+
+        found = brought(
+            source, log_path=log.path, run_id=self._settings.run_id, files=self._files, wanted=wanted
+        )  # fmt: skip
+        for fall_back in found.fall_backs:
+            self._fall_back(fall_back.source, fall_back.reason, fall_back.kept_as, fall_back.used)
+        if found.header and not log.was_there:
+            drift = compare(known_of(found.header, None), self._now, allow=self._allow_drift)
+            if drift.refused:
+                raise drift.error(Path(str(source)))
+        if found.lines:
+            offset = log.append([line for _, _, line in found.lines])
+            for state, name, line in found.lines:
+                self._ledger.note(state, name, offset, len(line) - 1)
+                offset += len(line)
+
+    def _verify_files(self, log: ResultLog) -> None:
+        """Take back every result whose side files are not what they were: its item runs again."""
+        for name, offset, size in log.scan.with_files:
+            place = self._ledger.place(name)
+            if place is None or self._ledger.where(place) != (offset, size):
+                continue
+            entry = json.loads(log.read(offset, size))
+            problems = [problem for file in side_files_in(entry) if (problem := self._files.verify(file)) is not None]
+            if problems:
+                self._ledger.take_back(place)
+                self._fall_back("a side file", problems[0], None, f"nothing: item {name:.200} runs again")
+
+    def _preserve(self, log: ResultLog, known: Preserved) -> Preserved:
+        preserved = merged(known, self._now)
+        header = log.scan.header
+        hashes = {
+            "config_sha256": preserved.config_sha256,
+            "script_sha256": preserved.script_sha256,
+            "items_sha256": preserved.items_sha256,
+            "seed": DEFAULT_SEED if preserved.seed is None else preserved.seed,
+        }
+        if {name: header.get(name) for name in hashes} != hashes:
+            log.scan.header = {**header, **hashes, "kind": HEADER, "schema_version": SCHEMA_VERSION}
+            log.append([line_of(log.scan.header)])
+        if read_preserved(log.path).preserved != preserved:
+            write_preserved(log.path, preserved)
+        return preserved
+
+    def _tell(self, log: ResultLog) -> None:
+        if self._fall_backs:
+            log.append(
+                [
+                    self._entries.fallback(
+                        source=one.source,
+                        reason=one.reason,
+                        kept_as=None if one.kept_as is None else str(one.kept_as),
+                        used=one.used,
+                    )
+                    for one in self._fall_backs
+                ]
+            )
+
+    def _fall_back(self, source: str, reason: str, kept_as: Path | None, used: str) -> None:
+        fall_back = FallBack(source=source, reason=reason, kept_as=kept_as, used=used)
+        self._fall_backs.append(fall_back)
+        warnings.warn(fall_back.text, CheckpointFellBack, stacklevel=6)

@@ -1,0 +1,210 @@
+"""Bringing results from elsewhere into a log: another log of this library, or a checkpoint of another package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from resumable_sweep._disk import temporary_path
+from resumable_sweep._foreign import foreign_entries
+from resumable_sweep._ledger import Ledger, State
+from resumable_sweep._salvage import header_of_manifest
+from resumable_sweep._scan import scan
+from resumable_sweep._side_files import FILE_TAG, SideFile, SideFileDamaged, SideFiles, side_files_in
+from resumable_sweep._sources import Fetched, fetched, fetched_beside, is_local, keep_aside, local_path
+from resumable_sweep.contract.canonical import identity
+from resumable_sweep.contract.log_format import DONE, FAILED, SKIPPED, LogInvalid, check_version, entry_of, line_of
+from resumable_sweep.contract.manifest import SUFFIX
+
+_STATES = {DONE: State.DONE, FAILED: State.FAILED, SKIPPED: State.SKIPPED}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FallBack:
+    """Something damaged was set aside: what, why, where its copy lies (None: nowhere), and what is used instead."""
+
+    source: str
+    reason: str
+    kept_as: Path | None
+    used: str
+
+    @property
+    def text(self) -> str:
+        """The same as one sentence."""
+        kept = "" if self.kept_as is None else f"; it is kept as {self.kept_as}"
+        return f"{self.source} is damaged ({self.reason}){kept}; used instead: {self.used}"
+
+
+@dataclass(kw_only=True)
+class Brought:
+    """Results from elsewhere as lines for the log, each with the state and the key's identity that it decides."""
+
+    lines: list[tuple[State, str, bytes]] = field(default_factory=list)
+    header: dict[str, Any] = field(default_factory=dict)
+    fall_backs: list[FallBack] = field(default_factory=list)
+
+
+def brought(
+    source: str | os.PathLike[str],
+    *,
+    log_path: Path,
+    run_id: str | None,
+    files: SideFiles,
+    wanted: Callable[[str, State], bool],
+) -> Brought:
+    """Return what `source` (path or URL) has of the items that are `wanted`, by their keys' identities and states.
+
+    A source that does not exist has nothing. What belongs to results (side files) is in `files` when this returns.
+
+    Raises
+    ------
+    SourceInvalid, SourceUnreachable
+        Where `source` is no address, or nobody can tell what is there.
+    LogInvalid
+        Where it is no checkpoint that is known, of a newer schema, or belongs to another run.
+    """
+    found = Brought()
+    here = temporary_path(log_path.with_name(f"{log_path.name}.resume"))
+    try:
+        got = fetched(source, here)
+        if got is None:
+            return found
+        if got.damage is not None:
+            used = "every line of it that fits its checksum" if got.older is None else f"{got.older}"
+            kept_as = keep_aside(got.path, log_path)
+            found.fall_backs.append(FallBack(source=got.origin, reason=got.damage, kept_as=kept_as, used=used))
+        path = got.path if got.damage is None or got.older is None else got.older
+        fetch = _fetcher(source, here)
+        for state, name, entry in _entries(path, got, run_id=run_id, found=found, log_path=log_path):
+            if wanted(name, state):
+                _take(entry, state, name, fetch=fetch, files=files, found=found)
+        return found
+    finally:
+        for left in here.parent.glob(f"{here.name}*"):
+            with suppress(OSError):
+                left.unlink()
+
+
+def is_same_file(source: str | os.PathLike[str], path: Path) -> bool:
+    """Return whether `source` names the file at `path` itself."""
+    text = os.fspath(source)
+    if not is_local(text):
+        return False
+    try:
+        return local_path(text).samefile(path)
+    except OSError:
+        return False
+
+
+def _entries(
+    path: Path, got: Fetched, *, run_id: str | None, found: Brought, log_path: Path
+) -> Iterable[tuple[State, str, dict[str, Any]]]:
+    try:
+        foreign = foreign_entries(path)
+        if foreign is not None:
+            return [(_STATES[entry["kind"]], identity(entry["key"]), entry) for entry in foreign]
+    except LogInvalid:
+        if got.damage is None:
+            raise
+        return []  # it is set aside already, and there is no older state
+    return _entries_of_log(path, got, run_id=run_id, found=found, log_path=log_path)
+
+
+def _entries_of_log(
+    path: Path, got: Fetched, *, run_id: str | None, found: Brought, log_path: Path
+) -> Iterable[tuple[State, str, dict[str, Any]]]:
+    ledger = Ledger()
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            held = scan(file, ledger.note)
+        except LogInvalid as error:
+            raise LogInvalid(f"{got.origin}: {error}") from error
+        if not held.lines and b'{"kind":"header"'.startswith(held.first_bytes[:16].strip(b"\0")):
+            return []
+        if not held.is_log:
+            raise LogInvalid(
+                f"{got.origin} is no log of results, nor a checkpoint of mime-engine or gmat-sweep: give another "
+                "resume_from, or leave it out"
+            )
+        found.header = held.header or header_of_manifest(path)
+        if held.damaged and not any(fall_back.source == got.origin for fall_back in found.fall_backs):
+            used = "every line of it that fits its checksum" if found.header else "nothing of it: its header is lost"
+            kept_as = keep_aside(path, log_path)
+            reason = held.damaged[0].reason
+            found.fall_backs.append(FallBack(source=got.origin, reason=reason, kept_as=kept_as, used=used))
+        if not found.header:
+            return []
+        check_version(found.header, got.origin)
+        theirs = found.header.get("run_id")
+        if run_id is not None and theirs is not None and theirs != run_id:
+            raise LogInvalid(
+                f"{got.origin} holds the results of run {theirs}, but this is run {run_id}: choose another resume_from"
+            )
+        return [
+            (record.state, name, entry_of(os.pread(file, record.size, record.offset), 0))
+            for name, record in ledger.strays.items()
+            if record.state in _STATES.values()
+        ]
+    finally:
+        os.close(file)
+
+
+def _take(
+    entry: dict[str, Any],
+    state: State,
+    name: str,
+    *,
+    fetch: Callable[[SideFile], Any],
+    files: SideFiles,
+    found: Brought,
+) -> None:
+    kept = {key: value for key, value in entry.items() if key not in ("kind", "key", "result", "random_state")}
+    if state is State.DONE:
+        kept = {"result": entry["result"], **kept}
+        try:
+            for side_file in side_files_in(entry["result"]):
+                files.keep(fetch(side_file), side_file.kind)
+        except SideFileDamaged as error:
+            used = f"nothing: item {name:.200} runs again"
+            found.fall_backs.append(FallBack(source="a side file", reason=str(error), kept_as=None, used=used))
+            return
+        if FILE_TAG in json.dumps(kept["result"]):
+            kept["result"] = _moved(kept["result"], files)
+    line = line_of({"kind": entry["kind"], "key": json.loads(name), **kept})
+    found.lines.append((state, name, line))
+
+
+def _moved(value: Any, files: SideFiles) -> Any:
+    """Return a result whose side files are those of `files`."""
+    if isinstance(value, list):
+        return [_moved(part, files) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if FILE_TAG in value:
+        fields = value[FILE_TAG]
+        return {FILE_TAG: {**fields, "path": f"{files.folder.name}/{PurePosixPath(fields['path']).name}"}}
+    return {key: _moved(part, files) for key, part in value.items()}
+
+
+def _fetcher(source: str | os.PathLike[str], here: Path) -> Callable[[SideFile], Any]:
+    """Return how to get the content of a side file of `source`."""
+
+    def fetch(side_file: SideFile) -> Any:
+        suffix = f".files/{side_file.name}"
+        target = here.with_name(f"{here.name}{SUFFIX}.side")
+        path = fetched_beside(source, suffix, target)
+        if path is None:
+            raise SideFileDamaged(f"{os.fspath(source)}{suffix} is missing")
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != side_file.sha256:
+            raise SideFileDamaged(f"{os.fspath(source)}{suffix} does not hold what it held when it was recorded")
+        return data
+
+    return fetch

@@ -1,0 +1,209 @@
+"""Reading a log once, from its start to its end, without holding more of it than a piece."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+from resumable_sweep._ledger import State
+from resumable_sweep.contract.canonical import identity
+from resumable_sweep.contract.log_format import (
+    COMPLETE,
+    CRC_BYTES,
+    CRC_START,
+    DONE,
+    FAILED,
+    FALLBACK,
+    HEADER,
+    RESUMED,
+    SKIPPED,
+    STARTED,
+    LogInvalid,
+    entry_of,
+)
+
+_CHUNK_BYTES = 4 << 20
+_DONE_START = b'{"kind":"done","key":'
+_STARTED_START = b'{"kind":"started","at":'
+_RESULT = b',"result":'
+_SIDE_FILE = b'"$sweep.file"'
+_QUOTE, _BACKSLASH = b'"\\'
+_DECODER = json.JSONDecoder()
+_STATES = {DONE: State.DONE, FAILED: State.FAILED, SKIPPED: State.SKIPPED, STARTED: State.IN_PROGRESS}
+_CHECKED_SINCE = 2
+"""The schema version from which on a line without a checksum is a damaged one."""
+
+Note = Callable[[State, str, int, int], None]
+"""Takes in what an entry says of an item: its state, the key's identity, offset and size (bytes) of the line."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A line that cannot be trusted: its bytes are [`offset`, `end`) of the file, its newline among them."""
+
+    offset: int
+    end: int
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Scan:
+    """What a log holds besides its items.
+
+    `end` is where its last whole line ends (bytes), `size` where the file does: what is between is torn. `digest` is
+    over the first `end` bytes. Of the `lines`, `checked` have a checksum that fits.
+    """
+
+    end: int = 0
+    size: int = 0
+    lines: int = 0
+    checked: int = 0
+    header: dict[str, Any] = field(default_factory=dict)
+    completion: dict[str, Any] | None = None
+    damaged: list[Damage] = field(default_factory=list)
+    with_files: list[tuple[str, int, int]] = field(default_factory=list)
+    """Results that name files beside the log: the key's identity, offset and size of the line."""
+    resumes: int = 0
+    fall_backs: int = 0
+    first_bytes: bytes = b""
+    """How a file without a whole line begins."""
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def is_log(self) -> bool | None:
+        """Whether this is a log at all, None for a file without a whole line.
+
+        A line that fits its checksum can only be one of ours: then it is the header alone that is lost.
+        """
+        if not self.lines:
+            return None
+        return bool(self.header) or bool(self.damaged and self.checked)
+
+    @property
+    def version(self) -> int:
+        """Schema version of the lines that come next, 0 where there is no header yet."""
+        return int(self.header.get("schema_version", 0))
+
+
+def scan(file: int, note: Note, into: Scan | None = None) -> Scan:
+    """Read the log behind the descriptor `file`, from where `into` ends on, and tell `note` of each entry of an item.
+
+    Damaged lines are listed, not raised: what the others say holds all the same.
+
+    Raises
+    ------
+    LogInvalid
+        Where a whole header names a schema version that is not known here.
+    """
+    found = into if into is not None else Scan()
+    offset = position = found.end
+    rest = b""
+    done, in_progress = State.DONE, State.IN_PROGRESS
+    while piece := os.pread(file, _CHUNK_BYTES, offset):
+        offset += len(piece)
+        data = rest + piece if rest else piece
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        found.digest.update(memoryview(data)[: len(data) - len(rest)])
+        for line in lines:
+            start = position
+            position += len(line) + 1
+            body = line[:-CRC_BYTES]
+            # Nearly all lines are of these two kinds: they are read no further than their key.
+            if line[-CRC_BYTES:-10] == CRC_START and _fits(line, body):
+                if body.startswith(_DONE_START) and (name := _key_of_done(body)) is not None:
+                    note(done, name, start, len(line))
+                    if _SIDE_FILE in body:
+                        found.with_files.append((name, start, len(line)))
+                    found.completion = None
+                    found.lines += 1
+                    found.checked += 1
+                    continue
+                if body.startswith(_STARTED_START):
+                    note(in_progress, body[body.index(b'"key":') + 6 :].decode(), start, len(line))
+                    found.completion = None
+                    found.lines += 1
+                    found.checked += 1
+                    continue
+            _take(line, start, found, note)
+    found.end = position
+    found.size = offset
+    if not found.lines:
+        found.first_bytes = rest[:200]
+    return found
+
+
+def _key_of_done(body: bytes) -> str | None:
+    """Return the identity of the key in a result's entry; None where it does not stand as this library writes it."""
+    start = len(_DONE_START)
+    first = body[start]
+    if first == _QUOTE:
+        end = body.find(b'"', start + 1) + 1
+        if body[end - 2] == _BACKSLASH:
+            end = _end_of_value(body, start)
+    else:
+        end = _end_of_value(body, start) if first in b"[{" else body.find(b",", start)
+    return body[start:end].decode() if body.startswith(_RESULT, end) else None
+
+
+def _end_of_value(body: bytes, start: int) -> int:
+    text = body[start:].decode()
+    return start + len(text[: _DECODER.raw_decode(text)[1]].encode())
+
+
+def _fits(line: bytes, body: bytes) -> bool:
+    try:
+        return int(line[-10:-2], 16) == crc32(body) and line[-2:] == b'"}'
+    except ValueError:
+        return False
+
+
+def _take(line: bytes, start: int, found: Scan, note: Note) -> None:
+    if not line.strip(b" \t\r"):
+        return
+    found.lines += 1
+    end = start + len(line) + 1
+    try:
+        entry = entry_of(line, found.lines)
+    except LogInvalid as error:
+        if _is_unknown_version(line):
+            raise
+        found.damaged.append(Damage(start, end, str(error)))
+        return
+    kind = entry.get("kind")
+    checked = line[-CRC_BYTES:-10] == CRC_START
+    found.checked += checked
+    if not checked and found.version >= _CHECKED_SINCE:
+        found.damaged.append(Damage(start, end, f"line {found.lines} has lost its checksum: {line[:80]!r}"))
+        return
+    found.completion = entry if kind == COMPLETE else None
+    if kind == HEADER:
+        found.header = {**found.header, **entry}
+    elif kind == RESUMED:
+        found.resumes += 1
+    elif kind == FALLBACK:
+        found.fall_backs += 1
+    elif kind in _STATES:
+        name = identity(entry["key"])
+        note(_STATES[kind], name, start, len(line))
+        if kind == DONE and _SIDE_FILE in line:
+            found.with_files.append((name, start, len(line)))
+
+
+def _is_unknown_version(line: bytes) -> bool:
+    """Return whether `line` is a whole header whose only fault is its version."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    if not isinstance(entry, dict) or entry.get("kind") != HEADER or type(entry.get("schema_version")) is not int:
+        return False
+    if line[-CRC_BYTES:-10] == CRC_START:
+        return _fits(line, line[:-CRC_BYTES])
+    # Without a checksum a version 1 may have been flipped into another: the versions of old are 1 only.
+    return True
