@@ -135,7 +135,7 @@ def compare(
         changes.append(Change("script", sentence, _script_details(before, now), "script" in allowed))
     if _differ(before.seed, now.seed):
         changes.append(Change("seed", f"seed: {before.seed} -> {now.seed}", (), "seed" in allowed))
-    if gone:
+    if gone and (before.items_sha256 is None or before.items_sha256 != now.items_sha256):
         changes.append(_items_change(before, now, recorded=recorded, gone=gone, allowed="items" in allowed))
     return Drift(tuple(changes))
 

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resumable_sweep._settings import Settings, SettingsInvalid, local_path, settings_of
+from resumable_sweep._ledger import Ledger
+from resumable_sweep._settings import Parameters, Settings, SettingsInvalid, settings_of
 from resumable_sweep.contract.items import Item, ItemsInvalid, lines_of
 
 
 def settings(environ: dict[str, str] | None = None, **given: Any) -> Settings:
-    parameters: dict[str, Any] = {
-        "items": None, "key": None, "checkpoint_path": None, "resume_from": None, "snapshot_dir": None
-    }  # fmt: skip
-    return settings_of(**{**parameters, **given}, environ=environ or {})
+    return settings_of(Parameters(**given), environ=environ or {})
+
+
+def items_of(found: Settings) -> list[tuple[str, Any]]:
+    """Return the identities of the keys, and the items."""
+    ledger = Ledger()
+    found.items.pull(ledger)
+    return list(zip(ledger.names, ledger.values, strict=True))
 
 
 @pytest.fixture
@@ -37,8 +43,9 @@ def test_a_pod_says_everything(tmp_path: Path, items_file: Path) -> None:
         }
     )
     # The items are this shard's already: they are not split again.
-    assert found.items == (Item("a", {"x": 1}), Item("b", {"x": 2}))
-    assert found.log_path == found.resume_from == tmp_path / "results.jsonl"
+    assert items_of(found) == [('"a"', {"x": 1}), ('"b"', {"x": 2})]
+    assert found.log_path == tmp_path / "results.jsonl"
+    assert found.resume_from == f"file://{tmp_path}/results.jsonl"
     assert (found.run_id, found.attempt, found.shard, found.shards) == ("run-1", 17, 2, 3)
     assert found.host == socket.gethostname()
 
@@ -51,14 +58,38 @@ def test_what_the_program_gives_wins(tmp_path: Path, items_file: Path) -> None:
         resume_from=tmp_path / "other.jsonl",
         snapshot_dir=tmp_path,
     )
-    assert [item.key for item in found.items] == ["b", "a"]
+    assert [name for name, _ in items_of(found)] == ['"b"', '"a"']
     assert found.log_path == tmp_path / "sub" / "mine.jsonl"
     assert found.resume_from == tmp_path / "other.jsonl"
 
 
 def test_given_items_are_split_by_the_shard() -> None:
     found = settings({"SWEEP_SHARD": "1", "SWEEP_SHARDS": "3"}, items=range(8), checkpoint_path="log")
-    assert [item.value for item in found.items] == [1, 4, 7]
+    assert [item for _, item in items_of(found)] == [1, 4, 7]
+
+
+def test_a_given_shard_wins() -> None:
+    found = settings({"SWEEP_SHARD": "1", "SWEEP_SHARDS": "3"}, items=range(8), checkpoint_path="log", shard=(0, 2))
+    assert [item for _, item in items_of(found)] == [0, 2, 4, 6]
+
+
+def test_items_without_a_length_are_taken_as_they_are_asked_for() -> None:
+    asked = []
+
+    def endless() -> Iterator[int]:
+        number = 0
+        while True:
+            asked.append(number)
+            yield number
+            number += 1
+
+    found = settings(items=endless(), checkpoint_path="log", shard=(1, 3))
+    ledger = Ledger()
+    assert asked == []
+    assert found.items.pull(ledger, 2) == 2
+    assert ledger.values == [1, 4]
+    assert asked == [0, 1, 2, 3, 4]
+    assert found.items.sha256 is None
 
 
 def test_without_a_pod_there_is_one_shard_and_the_path_is_relative_to_here(
@@ -80,13 +111,18 @@ def test_a_variable_set_to_nothing_is_as_good_as_none() -> None:
 
 def test_a_key_is_what_json_makes_of_it() -> None:
     found = settings(items=[(1, "a"), (2, "b")], key=lambda item: (item[1], {3: item[0]}), checkpoint_path="log")
-    assert [item.key for item in found.items] == [["a", {"3": 1}], ["b", {"3": 2}]]
-    assert found.items[0].value == (1, "a")
+    assert items_of(found) == [('["a",{"3":1}]', (1, "a")), ('["b",{"3":2}]', (2, "b"))]
+
+
+def test_keys_of_different_types_stay_apart() -> None:
+    items = [1, "1", True, None, 1.0, (1,)]
+    found = settings(items=items, key=lambda item: item, checkpoint_path="log")
+    assert [name for name, _ in items_of(found)] == ["1", '"1"', "true", "null", "1.0", "[1]"]
 
 
 def test_the_key_of_a_file_is_found_by_the_items_value(items_file: Path) -> None:
     found = settings({"SWEEP_ITEMS": str(items_file)}, checkpoint_path="log")
-    assert found.key({"x": 2}) == "b"
+    assert found.items.name({"x": 2}, "the item") == '"b"'
 
 
 @pytest.mark.parametrize(
@@ -103,8 +139,19 @@ def test_the_key_of_a_file_is_found_by_the_items_value(items_file: Path) -> None
         ({"SWEEP_ITEMS": "/nowhere/items.jsonl"}, {}, "SWEEP_ITEMS names /nowhere/items.jsonl, which cannot be read"),
         ({}, {"items": [1], "checkpoint_path": "/tmp/x", "snapshot_dir": "/snap"}, "outside of the snapshot directory"),
         ({}, {"items": [1], "checkpoint_path": "../x", "snapshot_dir": "/snap"}, "outside of the snapshot directory"),
-        ({}, {"items": [1], "checkpoint_path": "l", "resume_from": "gs://b/x"}, "must be a path or a file:// URL"),
-        ({}, {"items": [1], "checkpoint_path": "l", "resume_from": "file://x"}, "names no absolute path"),
+        ({}, {"items": [1], "checkpoint_path": "l", "shard": (3, 3)}, r"shard=\(3, 3\) is none: shards count from 0"),
+        ({}, {"items": [1], "checkpoint_path": "l", "shard": 1}, "shard=1 must be two whole numbers"),
+        ({}, {"items": [1], "checkpoint_path": "l", "max_attempts": 0}, "max_attempts=0 must be a whole number of 1"),
+        (
+            {},
+            {"items": [1], "checkpoint_path": "l", "on_error": "stop"},
+            "on_error='stop' must be one of finish, raise",
+        ),
+        ({}, {"items": [1], "checkpoint_path": "l", "checkpoint_every": 0}, "checkpoint_every=0 must be a number"),
+        ({}, {"items": [1], "checkpoint_path": "l", "checkpoint_seconds": 0}, "checkpoint_seconds=0 must be seconds"),
+        ({}, {"items": [1], "checkpoint_path": "l", "durable_timeout": -1}, "durable_timeout=-1 must be seconds"),
+        ({}, {"items": [1], "checkpoint_path": "l", "lock_timeout": "long"}, "lock_timeout='long' must be seconds"),
+        ({}, {"items": [1], "checkpoint_path": "l", "grace": float("nan")}, "grace=nan must be seconds"),
     ],
 )
 def test_what_cannot_be_used_is_named(environ: dict[str, str], given: dict[str, Any], match: str) -> None:
@@ -125,6 +172,16 @@ def test_what_cannot_be_used_is_named(environ: dict[str, str], given: dict[str, 
 def test_items_that_cannot_be_told_apart_are_refused(items: list[Any], key: Any, match: str) -> None:
     with pytest.raises(ItemsInvalid, match=match):
         settings(items=items, key=key, checkpoint_path="log")
+
+
+def test_a_share_is_not_shared_again(items_file: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="those of one shard already"):
+        settings({"SWEEP_ITEMS": str(items_file)}, checkpoint_path="log", shard=(0, 2))
+
+
+def test_items_without_a_length_cannot_be_held_against_those_of_the_sweep(items_file: Path) -> None:
+    with pytest.raises(ItemsInvalid, match="has no length"):
+        settings({"SWEEP_ITEMS": str(items_file)}, checkpoint_path="log", items=(item for item in ({"key": "a"},)))
 
 
 @pytest.mark.parametrize(
@@ -152,25 +209,3 @@ def test_a_file_of_items_that_cannot_be_used_is_refused(items_file: Path, lines:
     items_file.write_text(lines)
     with pytest.raises(ItemsInvalid, match=match):
         settings({"SWEEP_ITEMS": str(items_file)}, checkpoint_path="log")
-
-
-@pytest.mark.parametrize(
-    ("source", "path"),
-    [
-        ("/a/b.jsonl", "/a/b.jsonl"),
-        ("file:///a/b.jsonl", "/a/b.jsonl"),
-        ("file://localhost/a/b.jsonl", "/a/b.jsonl"),
-        ("file:///a/50%25 of#it?.jsonl", "/a/50%25 of#it?.jsonl"),
-    ],
-)
-def test_the_path_of_a_source(source: str, path: str) -> None:
-    assert local_path(source) == Path(path)
-
-
-def test_a_percent_encoded_url_is_read_where_only_that_names_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "with space.jsonl"
-    file.touch()
-    assert local_path(file.as_uri()) == file
-    literal = tmp_path / "with%20space.jsonl"
-    literal.touch()
-    assert local_path(file.as_uri()) == literal
