@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
@@ -149,13 +149,19 @@ def test_what_is_recorded_comes_back_and_is_encoded_the_same_again(value: Any, i
 
 
 PLAIN_RESULTS = st.recursive(
-    PLAIN | st.text('\x00"\\ä€\U0001f600', max_size=50) | st.integers(-(10**60), 10**60),
+    # Longer lists of one kind are looked at in another way.
+    st.lists(st.integers(), min_size=9, max_size=12)
+    | st.lists(st.text("\x00€", max_size=9), min_size=9, max_size=12)
+    | PLAIN
+    | st.text('\x00"\\ä€\U0001f600', max_size=50)
+    | st.integers(-(10**60), 10**60),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text("a\x00\x1f€$", max_size=20), inner, max_size=6),
     max_leaves=20,
 )
 
 
 @given(value=PLAIN_RESULTS)
+@example(value=["\x00" * 100])
 def test_a_plain_result_is_its_own_json_and_its_size_is_not_underrated(value: Any) -> None:
     assert encoded_value(value, keep=no_file) is value
     assert _values.plain_bound(value) >= len(line_of(value).encode())
@@ -293,6 +299,8 @@ class Opaque:
         ({"x": ["\ud800"]}, ValueError, r"result\.x\[0\] is text with lone surrogates"),
         ({"x": {"\ud800": 1}}, ValueError, r"result\.x.*text with lone surrogates"),
         ({"x": [Path("\udcff")]}, ValueError, r"result\.x\[0\] is text with lone surrogates"),
+        ([*"abcdefghi", "\udfff"], ValueError, r"result\[9\] is text with lone surrogates"),
+        ([*range(9), 10**5000], ValueError, r"result\[9\] is a whole number of too many digits"),
         ({"n": [10**5000]}, ValueError, r"result\.n\[0\] is a whole number of too many digits"),
         (itself(), ValueError, r"nested more than 200 deep, or holds itself"),
     ],
