@@ -77,7 +77,7 @@ class MirrorLife:
             self._pusher.start()
         worker = threading.Thread(target=self._work, name="work", daemon=True)
         worker.start()
-        while worker.is_alive() and signal.sigtimedwait(signals, 1.0) is None:
+        while worker.is_alive() and not _has_arrived(signals, within_s=1.0):
             pass
         _LOG.info("the experiment's containers have ended")
         self._experiment_ended.set()
@@ -195,3 +195,10 @@ class MirrorLife:
             if self._pusher.push(self._writer.report) is not None:
                 break
         self._pusher.stop()
+
+
+def _has_arrived(signals: Collection[signal.Signals], *, within_s: float) -> bool:
+    # A process that was stopped and goes on comes back from this call without a signal (signal(7)). Where its time is up
+    # by then, CPython 3.11 returns a siginfo all the same, whose fields were never filled in.
+    found = signal.sigtimedwait(signals, within_s)
+    return found is not None and found.si_signo in signals
