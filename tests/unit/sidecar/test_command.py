@@ -14,7 +14,14 @@ import pytest
 from resumable_sweep.contract.outcome import Exit
 from sweep_sidecar import layout
 from sweep_sidecar.log.shard_log import LogReader
-from unit.sidecar.whole_life import Run, ask, expected, killed_again_and_again, port_of
+from unit.sidecar.whole_life import (
+    Run,
+    ask,
+    expected,
+    killed_again_and_again,
+    killed_while_it_waits_for_the_store,
+    port_of,
+)
 
 ITEMS = 60
 
@@ -28,6 +35,33 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 def test_a_run_whose_nodes_die_ends_like_an_uninterrupted_one(run: Run) -> None:
     killed_again_and_again(run, items=ITEMS, deaths=2, chance=random.Random(7))
+
+
+def test_what_was_acknowledged_outlives_the_node(tmp_path: Path) -> None:
+    run = Run(tmp_path, f"file://{tmp_path}/store/ns/sweep/run", items=ITEMS, shards=1, environment={})
+    try:
+        killed_while_it_waits_for_the_store(run, items=ITEMS, deaths=2, chance=random.Random(3))
+    finally:
+        run.close()
+
+
+def test_a_program_that_waits_goes_on_when_its_mirror_was_started_again(run: Run) -> None:
+    pod = run.pod_environment(0, 0) | {"SWEEP_INTERVAL": "600"}
+    run.role("restore", expect=0, environment=pod)
+    mirror = run.start_mirror(pod)
+    writer = run.start_writer(pod, pause_s=0.0, durable_every=10)
+    _wait(lambda: bool(run.durable()))
+    mirror.send_signal(signal.SIGKILL)
+    mirror.communicate()
+    assert writer.poll() is None
+    mirror = run.start_mirror(pod)
+    assert writer.wait(60) == 0
+    assert len(run.durable()) == ITEMS // 2
+    # Without another look: the program was told that all of it is there.
+    mirror.send_signal(signal.SIGKILL)
+    mirror.communicate()
+    outcome = run.role("restore", expect=0, environment=run.pod_environment(0, 1))
+    assert outcome["details"]["items_restored"] == ITEMS // 2
 
 
 def test_a_mirror_killed_and_started_again_in_place_goes_on_without_restoring(run: Run) -> None:
@@ -60,10 +94,13 @@ def test_a_zombie_stops_for_good_and_changes_nothing(run: Run) -> None:
     mirror = run.start_mirror(zombie)
     log = LogReader(run.store, layout.shard_folder("run", 0))
     mirror.send_signal(signal.SIGSTOP)
+    stopped_at = time.monotonic()
     outcome = run.live(0, 1, kill_after_s=None, pause_s=0.0)
     assert outcome["reason"] == "Complete"
     head = _head_seq(log)
     writer = run.start_writer(zombie, pause_s=0.0)
+    # Longer than the mirror waits for a signal at a time: that it goes on must not be taken for one.
+    _wait(lambda: time.monotonic() > stopped_at + 1.5)
     mirror.send_signal(signal.SIGCONT)
     assert writer.wait(60) == 0
     assert ask(port_of(mirror.pid), "/flush") == 200

@@ -17,11 +17,19 @@ from typing import Any
 
 from sweep_sidecar.store import open_store
 
-# The experiment: goes on after the last whole line, and is slow enough to be caught anywhere.
+# The experiment: goes on after the last whole line, and is slow enough to be caught anywhere. After so many records it
+# waits until they are durable, and notes their keys where no node's death reaches.
 WRITER = """
 import hashlib, json, os, sys, time
-path = os.path.join(os.environ["SWEEP_SNAPSHOT_DIR"], "results.jsonl")
-pause = float(sys.argv[1])
+from pathlib import Path
+snapshot = Path(os.environ["SWEEP_SNAPSHOT_DIR"])
+path = snapshot / "results.jsonl"
+pause, durable_every, noted = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+recorded = []
+if durable_every:
+    from resumable_sweep._durability import Acknowledgements
+    acknowledgements = Acknowledgements(snapshot)
+    assert acknowledgements.there
 lines = open(path, "rb").read() if os.path.exists(path) else b""
 lines = lines[: lines.rfind(b"\\n") + 1]
 done = {json.loads(line).get("key") for line in lines.splitlines()}
@@ -39,6 +47,12 @@ with open(path, "ab") as log:
             time.sleep(pause)
             add({"kind": "done", "key": key, "result": hashlib.sha256(key.encode()).hexdigest() * 20,
                  "attempt": int(os.environ["SWEEP_ATTEMPT"])})
+            recorded.append(key)
+            if durable_every and len(recorded) >= durable_every:
+                acknowledgements.wait(path, log.tell(), stop=lambda: False, report=print)
+                with open(noted, "a") as file:
+                    file.write("".join(key + "\\n" for key in recorded))
+                recorded.clear()
 """
 
 
@@ -111,9 +125,10 @@ class Run:
             time.sleep(0.02)
         return mirror
 
-    def start_writer(self, pod: Mapping[str, str], *, pause_s: float) -> subprocess.Popen[str]:
-        """Start the experiment of a pod."""
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(pause_s)], env={**self._base, **pod}, text=True)
+    def start_writer(self, pod: Mapping[str, str], *, pause_s: float, durable_every: int = 0) -> subprocess.Popen[str]:
+        """Start the experiment of a pod; after every `durable_every` records it waits for the store, 0 = never."""
+        command = [sys.executable, "-c", WRITER, str(pause_s), str(durable_every), str(self.folder / "durable")]
+        writer = subprocess.Popen(command, env={**self._base, **pod}, text=True)
         self._started.append(writer)
         return writer
 
@@ -123,6 +138,11 @@ class Run:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
+
+    def durable(self) -> list[str]:
+        """Return the keys of which the experiments were told that they are durable."""
+        noted = self.folder / "durable"
+        return noted.read_text().split() if noted.exists() else []
 
     def live(self, shard: int, attempt: int, *, kill_after_s: float | None, pause_s: float = 0.02) -> dict[str, Any]:
         """Live one attempt, to its end or until the node dies under it, and return its last words ({}: none)."""
@@ -174,6 +194,41 @@ def killed_again_and_again(run: Run, *, items: int, deaths: int, chance: random.
         # Something was durable before the last attempt: the restores were no fresh starts.
         assert outcome["details"]["items_restored"] > 0
     assert run.merged() == expected(items)
+
+
+def killed_while_it_waits_for_the_store(run: Run, *, items: int, deaths: int, chance: random.Random) -> None:
+    """Let a shard that records durably die, see whether its successors find all that was durable, and let it end.
+
+    The mirror looks only when it is asked to: its interval never comes.
+    """
+    for attempt in range(deaths + 1):
+        pod = run.pod_environment(0, attempt) | {"SWEEP_INTERVAL": "600"}
+        run.role("restore", expect=0, environment=pod)
+        told = run.durable()
+        assert set(told) <= recorded_in(pod)
+        if attempt == deaths:
+            break
+        mirror = run.start_mirror(pod)
+        writer = run.start_writer(pod, pause_s=0.02, durable_every=5)
+        deadline = time.monotonic() + 60
+        while len(run.durable()) == len(told):
+            assert writer.poll() is None, "the experiment has ended"
+            assert time.monotonic() < deadline, "nothing became durable"
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 1.2))  # the moment of death: anywhere
+        for process in (writer, mirror):
+            process.send_signal(signal.SIGKILL)
+        writer.wait()
+        mirror.communicate()
+    assert run.live(0, deaths, kill_after_s=None, pause_s=0.001)["reason"] == "Complete"
+    assert run.merged() == expected(items)
+
+
+def recorded_in(pod: Mapping[str, str]) -> set[str]:
+    """Return the keys with a result in a pod's snapshot directory."""
+    log = Path(pod["SWEEP_SNAPSHOT_DIR"]) / "results.jsonl"
+    lines = log.read_bytes().splitlines() if log.exists() else []
+    return {entry["key"] for entry in map(json.loads, lines) if entry["kind"] == "done"}
 
 
 def port_of(pid: int) -> int:
