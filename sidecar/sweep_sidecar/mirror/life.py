@@ -198,7 +198,7 @@ class MirrorLife:
 
 
 def _has_arrived(signals: Collection[signal.Signals], *, within_s: float) -> bool:
-    # A process that was stopped and goes on comes back from this call without a signal (signal(7)). Where its time is up
-    # by then, CPython 3.11 returns a siginfo all the same, whose fields were never filled in.
+    # A process that was stopped and goes on comes back from this call without a signal (signal(7)). Where its time is
+    # up by then, CPython 3.11 returns a siginfo all the same, whose fields were never filled in.
     found = signal.sigtimedwait(signals, within_s)
     return found is not None and found.si_signo in signals
