@@ -117,8 +117,8 @@ def compare(
     """Return what has changed between the run that a log speaks of and this one.
 
     What either of them does not know has not changed. New items are never refused, they are only more work; but where
-    keys are `gone` (identities of recorded keys that are not among the items; `recorded` counts all recorded ones), work
-    is about to be left out. Allowed, their results are kept and passed over.
+    keys are `gone` (identities of recorded keys that are not among the items; `recorded` counts all recorded ones),
+    work is about to be left out. Allowed, their results are kept and passed over.
 
     Raises
     ------

@@ -157,7 +157,8 @@ class Opening:
 
     def _check_drift(self, log: ResultLog, known: Preserved) -> None:
         ledger = self._ledger
-        recorded = ledger.count(State.DONE) + sum(1 for stray in ledger.strays.values() if stray.state is State.DONE)
+        settled = (State.DONE, State.SKIPPED)
+        recorded = ledger.settled + sum(1 for stray in ledger.strays.values() if stray.state in settled)
         drift = compare(known, self._now, allow=self._allow_drift, recorded=recorded, gone=self._gone())
         if drift.refused:
             raise drift.error(log.path)

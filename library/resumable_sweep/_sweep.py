@@ -535,8 +535,7 @@ class ResumableSweep:
         # Most often it is the very object that was handed out, perhaps changed by the program since.
         place = self._handing_out.place_of(item)
         if place is None:
-            with suppress(ItemsInvalid):
-                place = self._ledger.place(self._settings.items.name(item, "the item"))
+            place = self._ledger.place(self._settings.items.name(item, "the item"))
         if place is None:
             raise ItemsInvalid(f"this is not an item of shard {self._settings.shard} of this sweep: {item!r:.200}")
         return place

@@ -45,7 +45,9 @@ def main(path: str, what: str) -> None:
         if what == "fork":
             child = os.fork()
             if child == 0:
-                sweep.record(ITEMS[0], 1)
+                sweep.record(ITEMS[0], result_of(ITEMS[0]))
+                say("recorded", 0)
+                sys.exit(0)  # unwinds through the sweep's block, which is the parent's to close
             os.waitpid(child, 0)
         for item in sweep.pending:
             say("ran", item["x"])

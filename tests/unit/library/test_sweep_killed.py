@@ -12,6 +12,7 @@ import pytest
 
 from resumable_sweep import ResumableSweep
 from resumable_sweep.contract.log_format import entries_of
+from resumable_sweep.contract.manifest import manifest_path
 
 ITEMS = 400
 
@@ -71,4 +72,5 @@ def test_whatever_part_of_the_log_a_crash_left_the_rest_is_run_again(tmp_path: P
     cut = tmp_path / "cut.jsonl"
     for length in range(0, len(data), 7):
         cut.write_bytes(data[:length])
+        manifest_path(cut).unlink(missing_ok=True)
         assert run(cut) == results, f"cut after {length} bytes"

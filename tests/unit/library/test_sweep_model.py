@@ -24,7 +24,7 @@ RESULTS = st.recursive(
 )
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """Stands for the end of the process."""
 
 
