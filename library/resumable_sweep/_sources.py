@@ -110,6 +110,8 @@ def fetched_beside(
 ) -> Path | None:
     """Return where the file lies on this machine whose address is `source` with `suffix` added; None where it is none.
 
+    A manifest that the server keeps to itself counts as none.
+
     Raises
     ------
     SourceInvalid, SourceUnreachable
@@ -120,7 +122,8 @@ def fetched_beside(
     if is_local(text):
         return _path_of_file(Path(f"{local_path(text)}{suffix}"))
     check_address(text)
-    return into if download(address_beside(text, suffix), into, timeout_s=timeout_s, pause=pause) else None
+    found = _downloaded_beside(text, suffix, into, timeout_s=timeout_s, pause=pause)
+    return into if found else None
 
 
 def is_local(source: str) -> bool:
@@ -240,14 +243,22 @@ def _judged(origin: str, path: Path, damage: str | None) -> Fetched:
 def _bring_beside(source: str, suffix: str, into: Path, *, timeout_s: float, pause: Callable[[float], None]) -> None:
     """Bring the file whose name has `suffix` added to beside `into`; where there is none, there is none here either."""
     target = into.with_name(into.name + suffix)
-    try:
-        found = download(address_beside(source, suffix), target, timeout_s=timeout_s, pause=pause)
-    except SourceForbidden:
-        # A signature is made for one file alone, and a store that may not be listed answers so for what is missing.
-        found = False
-    if not found:
+    if not _downloaded_beside(source, suffix, target, timeout_s=timeout_s, pause=pause):
         with suppress(FileNotFoundError):
             os.unlink(target)  # noqa: PTH108 - files change through `os` alone
+
+
+def _downloaded_beside(
+    source: str, suffix: str, target: Path, *, timeout_s: float, pause: Callable[[float], None]
+) -> bool:
+    try:
+        return download(address_beside(source, suffix), target, timeout_s=timeout_s, pause=pause)
+    except SourceForbidden:
+        # A signature is made for one file alone, and a store that may not be listed answers so for what is missing.
+        # Results without their side files would be none, so those are asked for in earnest.
+        if suffix == SUFFIX or suffix in _BESIDE_PROGRESS:
+            return False
+        raise
 
 
 def _is_log(head: bytes) -> bool:

@@ -387,13 +387,17 @@ def test_a_refusal_is_not_tried_again_and_gives_no_secret_away(
     assert get.waits == []  # type: ignore[attr-defined]
 
 
-def test_a_signed_url_needs_no_manifest(server: Server, get: Callable[..., Fetched | None]) -> None:
+def test_a_signed_url_needs_no_manifest(server: Server, get: Callable[..., Fetched | None], tmp_path: Path) -> None:
     server.files["/log?signature=secret"] = LOG
-    server.instead["/log.manifest.json?signature=secret"] = [status(403)]
+    server.instead["/log.manifest.json?signature=secret"] = [status(403), status(403)]
+    assert fetched_beside(f"{server.url}/log?signature=secret", ".manifest.json", tmp_path / "manifest") is None
     found = get(f"{server.url}/log?signature=secret")
     assert content(found) == LOG
     assert found is not None
     assert found.origin == f"{server.url}/log"
+    server.instead["/log.files/x?signature=secret"] = [status(403)]
+    with pytest.raises(SourceUnreachable, match="403"):
+        fetched_beside(f"{server.url}/log?signature=secret", ".files/x", tmp_path / "x")
 
 
 def test_redirects_are_followed(server: Server, get: Callable[..., Fetched | None]) -> None:
