@@ -118,7 +118,6 @@ def publish(path: Path, made: Path, manifest: Manifest, *, keep: int) -> None:
     replace_whole(pending_path(path), manifest.to_json().encode())
     if moved is not None:
         os.rename(path, moved)
-        sync_folder(path.parent)
     os.rename(made, path)
     sync_folder(path.parent)
     os.replace(pending_path(path), manifest_path(path))
@@ -159,6 +158,8 @@ def set_aside(path: Path) -> Path:
         number += 1
     with suppress(FileNotFoundError):
         os.rename(path, target)
+    # Else a loss of power could leave the damaged data without the manifest that says so.
+    sync_folder(path.parent)
     with suppress(FileNotFoundError):
         os.rename(manifest_path(path), manifest_path(target))
     with suppress(FileNotFoundError):
