@@ -17,7 +17,10 @@ from crash.reading import reading_of
 from crash.schedules import Kind, Schedule
 from crash.verdict import completed_of, finished, fresh_folder, oracle_of, prepared
 
-_BYTE_BY_BYTE = 6000
+_BYTE_BY_BYTE = ("durable", "tried", "configured")
+"""The programs in whose files every byte is tried, but for large files; in those of the others some."""
+_SOME = 150
+_LARGE = 16_384
 _CUTS = 12
 
 
@@ -38,13 +41,14 @@ def victims(name: str) -> dict[str, Tree]:
 
 
 def schedules() -> Iterator[Schedule]:
-    """Yield a flipped bit in every byte (of large files in some thousand), each file cut off, emptied and removed."""
+    """Yield a flipped bit in every byte (of some files in some), each file cut off, emptied and removed."""
     for name in CALL_BY_CALL:
         for state, tree in victims(name).items():
             for path, content in tree.items():
                 if content is None:
                     continue
-                step = max(1, len(content) // _BYTE_BY_BYTE)
+                every_byte = name in _BYTE_BY_BYTE and len(content) < _LARGE
+                step = 1 if every_byte else max(1, len(content) // _SOME)
                 place = path.replace("/", ":")
                 for at in range(0, len(content), step):
                     yield Schedule("damage", name, at, f"{state}-flip-{place}")

@@ -64,7 +64,7 @@ def _with_power_loss(schedule: Schedule, fault: FailFrom, rng: random.Random) ->
         lay_out(tree, root)
         wrong = _badly_told(life, schedule.how.split("-")[0])
         wrong += after_each_life(program, root, [before], bound=program.power_bound, whole=False)
-        wrong += ran_again([before], allowed=program.power_bound)
+        wrong += ran_again([before], bound=program.power_bound)
         return wrong or at_the_end(program, root, [before], bound=program.power_bound, whole=False)
 
 

@@ -44,7 +44,7 @@ def tried(schedule: Schedule) -> list[str]:
             if not life.killed and life.status != 0:
                 return [f"it failed on its own: {life}"]
             wrong = after_each_life(program, root, lives, bound=program.kill_bound, whole=True)
-            wrong += ran_again(lives, allowed=program.kill_bound)
+            wrong += ran_again(lives, bound=program.kill_bound)
             if wrong:
                 return wrong
             kill = KillAt(rng.randrange(calls), rng.choice(("before", "after", rng.randrange(1, 4000))))

@@ -40,7 +40,7 @@ def tried(schedule: Schedule) -> list[str]:
             # Of several that came in one after the other nobody knows the order here.
             lives += workers if count == 1 else [merged(workers)]
             wrong += after_each_life(program, root, lives, bound=program.kill_bound, whole=True)
-            wrong += ran_again(lives, allowed=program.kill_bound)
+            wrong += ran_again(lives, bound=program.kill_bound)
             if wrong:
                 return wrong
         return at_the_end(program, root, lives, bound=program.kill_bound, whole=True)
@@ -62,7 +62,7 @@ def all_at_once(program: Program) -> list[str]:
         found = ended([begun(program.run, root, None) for _ in range(PROCESSES)])
         wrong = [f"it failed on its own: {life}" for life in found if not _ended_well(life)]
         ran = [key for life in found for key in life.values("ran")]
-        if sorted(ran) != sorted(named(item["key"]) for item in program.items):
+        if sorted(ran) != sorted(map(named, program.keys)):
             wrong.append(f"{len(ran)} items ran, {len(set(ran))} different ones, of {len(program.items)}")
         if program.parameters.get("lock_timeout") and any(life.status for life in found):
             wrong.append("one did not wait")

@@ -60,7 +60,7 @@ def tried(schedule: Schedule) -> list[str]:
             root = folder / f"after-{depth}"
             lay_out(tree, root)
             wrong = after_each_life(program, root, lives, bound=program.power_bound, whole=False)
-            wrong += ran_again(lives, allowed=program.power_bound)
+            wrong += ran_again(lives, bound=program.power_bound)
             if wrong:
                 return wrong
             start, at, kept, sizes = tree, None, None, None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ class Reading:
     def failed(self) -> set[str]:
         """The keys that have ever failed."""
         return {named(entry["key"]) for entry in self.entries if entry["kind"] == "failed"}
+
+    @property
+    def gave_up(self) -> set[str]:
+        """The keys whose last word is that they failed."""
+        return self._last("failed") - set(self.results)
+
+    @property
+    def failures(self) -> Counter[str]:
+        """How often each key has failed."""
+        return Counter(named(entry["key"]) for entry in self.entries if entry["kind"] == "failed")
 
     @property
     def completion(self) -> dict[str, Any] | None:
@@ -85,10 +96,10 @@ def wrong_results(reading: Reading, expected: dict[str, Any]) -> list[str]:
     ]
 
 
-def lost(reading: Reading, told: Sequence[str], *, allowed: int = 0) -> list[str]:
-    """Return which of the keys in `told` (in the order of their telling) are not there, beyond the last `allowed`."""
+def lost(reading: Reading, told: Iterable[str]) -> list[str]:
+    """Return which of the keys are not there, with whatever end."""
     there = set(reading.results) | reading.skipped | reading.failed
-    return [key for key in told[: len(told) - allowed] if key not in there]
+    return [key for key in told if key not in there]
 
 
 def _entry(line: bytes, *, checked: bool) -> dict[str, Any] | None:
@@ -99,6 +110,6 @@ def _entry(line: bytes, *, checked: bool) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(entry, dict) or "kind" not in entry or (checked and not comma):
+    if not isinstance(entry, dict) or (checked and not comma):
         return None
-    return entry
+    return {"kind": "unknown", **entry}

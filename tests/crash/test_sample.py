@@ -12,7 +12,7 @@ SEED = 20
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [(kills.KIND, 100), (power.KIND, 120), (disk_faults.KIND, 100), (damage.KIND, 200), (load.KIND, 6)],
+    [(kills.KIND, 80), (power.KIND, 80), (disk_faults.KIND, 60), (damage.KIND, 120), (load.KIND, 6)],
     ids=lambda value: value.name if isinstance(value, Kind) else "",
 )
 def test_a_sample_of_schedules_changes_no_result(kind: Kind, count: int) -> None:

@@ -30,6 +30,7 @@ class Oracle:
     completed: str
     results: dict[str, Any]
     skipped: frozenset[str]
+    gave_up: frozenset[str]
     calls: tuple[Call, ...]
 
 
@@ -51,6 +52,7 @@ def oracle_of(name: str) -> Oracle:
             completed=completed_of(last),
             results=reading.results,
             skipped=frozenset(reading.skipped),
+            gave_up=frozenset(reading.gave_up),
             calls=tuple(first.values("listing")[0]),
         )
 
@@ -92,10 +94,12 @@ def after_each_life(program: Program, root: Path, lives: Sequence[Life], *, boun
     """Return what is wrong with what `lives` left; `whole` where nothing of the log may be damaged."""
     wrong = []
     reading = reading_of(root / LOG)
-    if missing := lost(reading, told(lives), allowed=bound):
+    if missing := lost(reading, [key for life in lives for key in promised(life, bound)]):
         wrong.append(f"lost although record had returned: {missing}")
     wrong += wrong_results(reading, oracle_of(program.name).results)
     wrong += _falsely_complete(program, reading)
+    most = program.parameters.get("max_attempts", 3)
+    wrong += [f"{key} failed {n} times, at most {most} were allowed" for key, n in reading.failures.items() if n > most]
     if whole and reading.damaged:
         wrong.append(f"{reading.damaged} lines are damaged")
     if whole:
@@ -117,23 +121,26 @@ def at_the_end(program: Program, root: Path, lives: Sequence[Life], *, bound: in
         wrong.append("the log's results are others")
     if reading.skipped != oracle.skipped:
         wrong.append(f"skipped are {sorted(reading.skipped)}, not {sorted(oracle.skipped)}")
-    wrong += ran_again(lives)
+    if reading.gave_up != oracle.gave_up:
+        wrong.append(f"failed for good are {sorted(reading.gave_up)}, not {sorted(oracle.gave_up)}")
+    wrong += ran_again(lives, bound=bound)
     return wrong
 
 
-def told(lives: Sequence[Life]) -> list[str]:
-    """Return the keys of the items that the library has taken the end of, in order."""
-    return [key for life in lives for key in life.values("recorded")]
+def promised(life: Life, bound: int) -> list[str]:
+    """Return the keys of the items whose end the library had taken and promised to keep: not the last `bound`."""
+    told = [key for word, key in life.said if word in ("recorded", "failed")]
+    return told[: len(told) - bound]
 
 
-def ran_again(lives: Sequence[Life], *, allowed: int = 0) -> list[str]:
+def ran_again(lives: Sequence[Life], *, bound: int = 0) -> list[str]:
     """Return which items ran although an earlier life had been told that they are recorded."""
-    known: list[str] = []
+    known: set[str] = set()
     wrong = []
     for life in lives:
-        again = set(known[: len(known) - allowed]) & set(life.values("ran"))
+        again = known & set(life.values("ran"))
         wrong += [f"{key} ran again although it was recorded" for key in sorted(again)]
-        known += life.values("recorded")
+        known |= set(promised(life, bound)) & set(life.values("recorded"))
     return wrong
 
 
@@ -143,9 +150,9 @@ def _falsely_complete(program: Program, reading: Reading) -> list[str]:
     total, settled = reading.completion["total"], len(set(reading.results) | reading.skipped)
     if total != settled:
         return [f"called complete with {total} items of which {settled} are settled"]
-    left = unsettled(reading, [item["key"] for item in program.items])
+    left = unsettled(reading, program.keys)
     # A log of fewer items, as the program found it, stays complete until it is gone on with.
-    return [f"called complete without {left}"] if left and total >= len(program.items) else []
+    return [f"called complete without {left}"] if left and total >= len(program.keys) else []
 
 
 def completed_of(life: Life) -> str:
