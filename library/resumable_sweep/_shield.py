@@ -41,7 +41,3 @@ class Shield:
             return
         self._held_off = None
         raising()
-
-    def forget(self) -> None:
-        """Drop what waits."""
-        self._held_off = None

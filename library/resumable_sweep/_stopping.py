@@ -397,7 +397,6 @@ def _put_back_in_child() -> None:
         stop._put_back()
     _entered.clear()
     _handling.interrupted, _handling.sent = False, None
-    _shield.forget()
 
 
 os.register_at_fork(after_in_child=_put_back_in_child)

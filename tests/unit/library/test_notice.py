@@ -210,13 +210,15 @@ def test_a_notice_that_goes_away_is_withdrawn(path: Path) -> None:
 
 
 def test_after_a_signal_nothing_is_withdrawn(path: Path) -> None:
+    said: list[str] = []
     path.touch()
-    with StopSignals(notice_file=path, report=lambda text: None) as stop:
+    with StopSignals(notice_file=path, report=said.append) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.reason == "SIGTERM"
         path.unlink()
-        eventually(lambda: stop._notice is None)
+        eventually(lambda: not (stop.stopping and stop._notice))
         assert stop.exit_status == 143
+    assert [text.split(":")[0] for text in said] == ["notice", "SIGTERM"]
 
 
 def test_once_the_program_is_leaving_nothing_is_withdrawn(path: Path) -> None:
