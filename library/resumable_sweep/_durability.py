@@ -102,8 +102,8 @@ class Acknowledgements:
             At the limit, when `stop()` turns true, or where waiting is in vain: the sidecar has stopped for good, it
             must not store what it sees, or `path` is not in the snapshot directory.
         """
-        if not self.there:
-            return
+        if not self.there and self._newest is None:
+            return  # but one that was there and is gone is waited for: to wipe the directory makes nothing durable
         name = self._name_of(path)
         since = self._clock()
         proved = self._proved.get(name)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -163,6 +164,16 @@ def test_a_torn_or_missing_acknowledgement_is_none_yet(mirror: Mirror) -> None:
     )
     mirror.wait(10)
     assert len(mirror.slept) == 4
+
+
+def test_to_wipe_the_directory_makes_nothing_durable(mirror: Mirror) -> None:
+    mirror.then(lambda: mirror.store(4, results=10))
+    mirror.wait(10)
+    shutil.rmtree(acknowledgement_path(mirror.folder).parent)
+    assert not mirror.acknowledgements.there
+    mirror.wait(10)
+    with pytest.raises(NotDurable, match="cannot be asked to store it"):
+        mirror.wait(11)
 
 
 def test_an_acknowledgement_that_looks_unchanged_is_read_again_in_time(mirror: Mirror) -> None:
