@@ -34,7 +34,7 @@ class Exit(IntEnum):
     ITEMS_CHANGED = 84
     STORE_NOT_CREATE_ONLY = 85
     INCOMPLETE = 86
-    """A merge found a shard whose log has no `complete`, or items without a result."""
+    """A merge found a shard whose log has no `complete`, or items neither done nor skipped."""
     DUPLICATE_KEYS = 87
 
 
