@@ -13,13 +13,11 @@ from stat import S_ISREG
 from urllib.parse import unquote
 
 from resumable_sweep._disk import copy_aside, corrupt_path
-from resumable_sweep._foreign import foreign_damage, head_of
+from resumable_sweep._foreign import foreign_damage, head_of, is_mime
 from resumable_sweep._foreign.mime_progress import (
     PENDING,
     PREVIOUS,
-    is_mime_progress,
     manifest_in,
-    mime_damage,
     previous_path,
 )
 from resumable_sweep._remote import (
@@ -179,14 +177,13 @@ def damage_of(path: Path) -> str | None:
     stated = None if text is None else manifest_in(text)
     if stated is not None and (why := unreadable(stated)) is not None:
         raise LogInvalid(f"{path}: {why}")
-    head = head_of(path)
-    if is_mime_progress(head):
-        return mime_damage(path)
+    if is_mime(path):
+        return foreign_damage(path)
     if text is not None and stated is None:
         return f"the manifest of {path.name} cannot be read"
     size = path.stat().st_size
     if stated is not None:
-        if size < stated.size_bytes or (size > stated.size_bytes and not _is_log(head)):
+        if size < stated.size_bytes or (size > stated.size_bytes and not _is_log(head_of(path))):
             return f"{path.name} has {size} bytes, its manifest says {stated.size_bytes}"
         if _sha256_of_first(stated.size_bytes, path) != stated.sha256:
             return f"{path.name} does not hash to what its manifest says"

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from resumable_sweep._foreign.gmat_manifest import gmat_damage, gmat_entries, is_gmat_header
-from resumable_sweep._foreign.mime_progress import is_mime_progress, mime_damage, mime_entries
+from resumable_sweep._foreign.mime_progress import (
+    is_mime_progress,
+    is_said_to_be_mime_progress,
+    mime_damage,
+    mime_entries,
+)
 
 _HEAD_BYTES = 1 << 20
 """Longest first line that is looked at."""
@@ -26,22 +31,21 @@ def foreign_entries(path: Path) -> Iterator[dict[str, Any]] | None:
     LogInvalid
         Where it is of a newer schema or, while it is iterated, where a progress file of mime-engine's is damaged.
     """
-    head = head_of(path)
-    if is_mime_progress(head):
+    if is_mime(path):
         return mime_entries(path)
-    if is_gmat_header(head):
-        return gmat_entries(path)
-    return None
+    return gmat_entries(path) if is_gmat_header(head_of(path)) else None
 
 
 def foreign_damage(path: Path) -> str | None:
     """Return why not all of the checkpoint at `path` can be read, None where all can or where it is no foreign one."""
-    head = head_of(path)
-    if is_mime_progress(head):
+    if is_mime(path):
         return mime_damage(path)
-    if is_gmat_header(head):
-        return gmat_damage(path)
-    return None
+    return gmat_damage(path) if is_gmat_header(head_of(path)) else None
+
+
+def is_mime(path: Path) -> bool:
+    """Return whether the file at `path` is a progress file of mime-engine, or its manifest says that it was one."""
+    return is_mime_progress(head_of(path)) or is_said_to_be_mime_progress(path)
 
 
 def head_of(path: Path) -> bytes:

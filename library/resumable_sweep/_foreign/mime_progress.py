@@ -24,6 +24,7 @@ PREVIOUS = ".previous"
 PENDING = ".pending"
 START = b'{\n "completed": ['
 END = b"\n ]\n}"
+_KIND = "sweep_progress"
 _HEAD = re.compile(rb'\s*\{\s*"completed"\s*:')
 _RECORD_END = re.compile(rb"\n  \}(?=,?\n)")
 """The end of a record: nothing inside of one stands so far to the left, and strings hold no newlines."""
@@ -47,6 +48,13 @@ def pending_manifest_path(path: Path) -> Path:
 def is_mime_progress(head: bytes) -> bool:
     """Return whether a file that starts with `head` is such a progress file."""
     return _HEAD.match(head) is not None
+
+
+def is_said_to_be_mime_progress(path: Path) -> bool:
+    """Return whether the manifest beside `path` is that of a progress file: the file itself may be past recognition."""
+    text = _content(manifest_path(path))
+    stated = None if text is None else manifest_in(text)
+    return stated is not None and isinstance(stated.extra, dict) and stated.extra.get("kind") == _KIND
 
 
 def mime_entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -137,7 +145,7 @@ def manifest_text(*, sha256: str, size_bytes: int, records: int) -> bytes:
         "schema_version": SCHEMA_VERSION,
         "sha256": sha256,
         "size_bytes": size_bytes,
-        "extra": {"kind": "sweep_progress", "n_records": records},
+        "extra": {"kind": _KIND, "n_records": records},
     }
     return json.dumps(fields, indent=2).encode()
 

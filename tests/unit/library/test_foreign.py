@@ -188,9 +188,10 @@ def test_a_damaged_one_gives_way_to_the_state_before_it(progress: Path) -> None:
         assert records_in(found.older) == OLD
 
 
-def test_what_contradicts_its_manifest_is_not_read_though_it_could_be(progress: Path) -> None:
+@pytest.mark.parametrize(("good", "bad"), [(b"0.5", b"0.6"), (b'"completed"', b'"complated"'), (b"{", b"[")])
+def test_what_contradicts_its_manifest_is_not_read_though_it_could_be(progress: Path, good: bytes, bad: bytes) -> None:
     write_mime_progress(progress, OLD)
-    progress.write_bytes(progress.read_bytes().replace(b"0.5", b"0.6"))
+    progress.write_bytes(progress.read_bytes().replace(good, bad, 1))
     with pytest.raises(LogInvalid, match="is not what its manifest says"):
         records_in(progress)
 
