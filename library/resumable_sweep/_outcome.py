@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from resumable_sweep._ledger import State
+from resumable_sweep._opening import Opened
+
+_NAMED_AT_MOST = 5
 
 
 class ResultInvalid(ValueError):
@@ -36,3 +43,40 @@ class SkippedItem:
     item: Any
     key: Any
     why: str
+
+
+def found_items(opened: Opened, state: State) -> list[Any]:
+    """Return the items that stand like that, in order."""
+    return [opened.ledger.values[place] for place in opened.ledger.places(state)]
+
+
+def found_failed(opened: Opened) -> list[FailedItem]:
+    """Return the items whose last try went wrong, in order."""
+    ledger, found = opened.ledger, []
+    for place in ledger.places(State.FAILED):
+        entry = json.loads(opened.log.read(*ledger.where(place)))
+        value, attempts = ledger.values[place], ledger.failures(place)
+        found.append(FailedItem(value, entry["key"], entry["error"], entry.get("traceback") or "", attempts))
+    return found
+
+
+def found_skipped(opened: Opened) -> list[SkippedItem]:
+    """Return the items that the program left out, in order."""
+    ledger, found = opened.ledger, []
+    for place in ledger.places(State.SKIPPED):
+        entry = json.loads(opened.log.read(*ledger.where(place)))
+        found.append(SkippedItem(ledger.values[place], entry["key"], entry["why"]))
+    return found
+
+
+def failures_of(failed: list[FailedItem], *, total: int, max_attempts: int, error_log: Path) -> ItemsFailed:
+    """Return the error that tells of all `failed` items of `total`."""
+    named = "; ".join(f"{one.key!r:.80}: {_last_line(one.error):.200}" for one in failed[:_NAMED_AT_MOST])
+    more = f"; and {len(failed) - _NAMED_AT_MOST} more" if len(failed) > _NAMED_AT_MOST else ""
+    left = sum(1 for one in failed if one.attempts < max_attempts)
+    fate = f"{left} of them run again on the next resume" if left else "none of them has a try left (max_attempts=)"
+    return ItemsFailed(f"{len(failed)} of {total} items have failed, {fate}: {named}{more}. See {error_log}", failed)
+
+
+def _last_line(text: str) -> str:
+    return text.rstrip().rpartition("\n")[2]
