@@ -43,8 +43,8 @@ class Report:
     `sequence` grows with every report of a pod, so that an old one that arrives late is known as such. Items that are
     done or skipped are counted by distinct key: `items_done` are durable, `items_recorded` are in the snapshot
     directory, durable or not, `items_restored` came with the checkpoint; `items_total` is the shard's share, None where
-    nobody knows it. `generation` is the sequence number of the newest one in the store. `problem` is a CamelCase reason,
-    empty where all is well, and `message` its sentence.
+    nobody knows it. `generation` is the sequence number of the newest one in the store. `problem` is a CamelCase
+    reason, empty where all is well, and `message` its sentence.
     """
 
     run_id: str
