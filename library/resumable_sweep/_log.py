@@ -21,7 +21,6 @@ from resumable_sweep.contract.manifest import Manifest, manifest_path, parsed_ma
 
 _HEADER_START = b'{"kind":"header"'
 """What every log starts with, so that a torn first line is told apart from a file that is no log."""
-_CHECKED_SINCE = 2
 _CHUNK_BYTES = 4 << 20
 _open_logs: weakref.WeakSet[ResultLog] = weakref.WeakSet()
 
@@ -205,9 +204,12 @@ class ResultLog:
                 "move it away"
             )
         if found.size > found.end:
-            os.ftruncate(self._file, found.end)
-            os.fsync(self._file)
-        self._note_synced()
+            try:
+                os.ftruncate(self._file, found.end)
+                os.fsync(self._file)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self._note_synced(found.end, found.digest.copy(), 0)
         if found.version < SCHEMA_VERSION:
             # The lock is held, so nobody else starts the same log. One of an older schema is told apart from here on.
             known = {name: value for name, value in found.header.items() if value is not None}
@@ -235,10 +237,10 @@ class ResultLog:
         if found.end < manifest.size_bytes:
             self.missing_bytes = manifest.size_bytes - found.end
             return
-        unchecked = 0 < found.version < _CHECKED_SINCE and not found.damaged
+        unchecked = found.unchecked_end and not found.damaged
         if unchecked and self._sha256_of_start(manifest.size_bytes) != manifest.sha256:
             reason = "the log does not fit its manifest, and its lines have no checksums to tell which are good"
-            found.damaged.append(Damage(0, found.end, reason))
+            found.damaged.append(Damage(0, found.unchecked_end, reason))
 
     def _sha256_of_start(self, size: int) -> str:
         digest, offset = hashlib.sha256(), 0
@@ -268,10 +270,11 @@ class ResultLog:
                     raise OSError(errno.EIO, "an error of the disk took it away again", str(self.path))
                 if self._synced >= end:
                     return
-                target = self.scan.end
+                # Other threads go on appending meanwhile, and nobody can tell what of that is on disk.
+                target, digest, count = self.scan.end, self.scan.digest.copy(), len(self._unsynced)
             try:
                 if self._write_anew:
-                    write_at(self._file, b"".join(self._unsynced), self._synced)
+                    write_at(self._file, b"".join(self._unsynced[:count]), self._synced)
                 os.fsync(self._file)
             except BaseException as error:
                 with self._writing:
@@ -279,14 +282,14 @@ class ResultLog:
                 raise self._explained(error, kept=kept) from error
             with self._writing:
                 self._write_anew = False
-                if target == self.scan.end:
-                    self._note_synced()
+                self._note_synced(target, digest, count)
 
-    def _note_synced(self) -> None:
-        self._synced = self.scan.end
-        self._unsynced.clear()
-        self._promised = False
-        self._digest_synced = self.scan.digest.copy()
+    def _note_synced(self, end: int, digest: Any, count: int) -> None:
+        """Note that the first `end` bytes (with their `digest`) are on disk, and so are `count` of the appends."""
+        self._synced = end
+        self._digest_synced = digest
+        del self._unsynced[:count]
+        self._promised = self._promised and bool(self._unsynced)
 
     def _keep_or_cut(self) -> bool:
         """Remove what is not on disk for certain, unless somebody counts on it; return whether it was kept.

@@ -56,13 +56,15 @@ class Scan:
     """What a log holds besides its items.
 
     `end` is where its last whole line ends (bytes), `size` where the file does: what is between is torn. `digest` is
-    over the first `end` bytes. Of the `lines`, `checked` have a checksum that fits.
+    over the first `end` bytes. Of the `lines`, `checked` have a checksum that fits; those that should have none end at
+    `unchecked_end` (bytes; 0 where there is none).
     """
 
     end: int = 0
     size: int = 0
     lines: int = 0
     checked: int = 0
+    unchecked_end: int = 0
     header: dict[str, Any] = field(default_factory=dict)
     completion: dict[str, Any] | None = None
     damaged: list[Damage] = field(default_factory=list)
@@ -181,6 +183,8 @@ def _take(line: bytes, start: int, found: Scan, note: Note) -> None:
     if not checked and found.version >= _CHECKED_SINCE:
         found.damaged.append(Damage(start, end, f"line {found.lines} has lost its checksum: {line[:80]!r}"))
         return
+    if not checked:
+        found.unchecked_end = end
     found.completion = entry if kind == COMPLETE else None
     if kind == HEADER:
         found.header = {**found.header, **entry}
