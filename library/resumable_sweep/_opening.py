@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from array import array
 from collections.abc import Collection
@@ -17,7 +18,7 @@ from resumable_sweep._entries import Entries
 from resumable_sweep._ledger import Ledger, State
 from resumable_sweep._log import ResultLog
 from resumable_sweep._preserved import Preserved, known_of, merged, preserved_path, read_preserved, write_preserved
-from resumable_sweep._resuming import FallBack, brought, is_same_file
+from resumable_sweep._resuming import Brought, FallBack, brought, is_same_file
 from resumable_sweep._settings import Settings
 from resumable_sweep._side_files import SideFiles, side_files_in
 from resumable_sweep.contract.log_format import HEADER, SCHEMA_VERSION, line_of
@@ -101,7 +102,7 @@ class Opening:
         self._report_damage(log)
         known = self._known(log)
         self._check_drift(log, known)
-        self._bring(log, known)
+        known = self._bring(log, known)
         self._verify_files(log)
         preserved = self._preserve(log, known)
         self._tell(log)
@@ -177,35 +178,44 @@ class Opening:
             if stray.state in (State.DONE, State.SKIPPED) and name not in names
         ]
 
-    def _bring(self, log: ResultLog, known: Preserved) -> None:
-        source = self._settings.resume_from
-        if source is None or is_same_file(source, log.path):
-            return
-
-        def wanted(name: str, state: State) -> bool:
-            place = self._ledger.place(name)
-            if place is None:
-                # Of items whose number is unknown, this may be one that is still to come.
-                stray = self._ledger.strays.get(name)
-                return not self._settings.items.is_sized and (stray is None or stray.state is not State.DONE)
-            return self._ledger.state(place) is State.MISSING or (
-                state is State.DONE and self._ledger.state(place) is not State.DONE
-            )
-
-        found = brought(
-            source, log_path=log.path, run_id=self._settings.run_id, files=self._files, wanted=wanted
-        )  # fmt: skip
-        for fall_back in found.fall_backs:
-            self._fall_back(fall_back.source, fall_back.reason, fall_back.kept_as, fall_back.used)
-        if found.header and not log.was_there:
-            drift = compare(known_of(found.header, None), self._now, allow=self._allow_drift)
+    def _bring(self, log: ResultLog, known: Preserved) -> Preserved:
+        """Bring in what there is elsewhere; return what is known now of what the results are made from."""
+        sources: list[str | os.PathLike[str]] = []
+        if self._settings.resume_from is not None and not is_same_file(self._settings.resume_from, log.path):
+            sources.append(self._settings.resume_from)
+        if self._settings.progress_json is not None and not log.was_there:
+            sources.append(self._settings.progress_json)
+        for source in sources:
+            found = brought(
+                source, log_path=log.path, run_id=self._settings.run_id, files=self._files, wanted=self._is_wanted
+            )  # fmt: skip
+            for fall_back in found.fall_backs:
+                self._fall_back(fall_back.source, fall_back.reason, fall_back.kept_as, fall_back.used)
+            drift = compare(found.known, self._now, allow=self._allow_drift)
             if drift.refused:
-                raise drift.error(Path(str(source)))
-        if found.lines:
-            offset = log.append([line for _, _, line in found.lines])
-            for state, name, line in found.lines:
-                self._ledger.note(state, name, offset, len(line) - 1)
-                offset += len(line)
+                raise drift.error(Path(os.fspath(source)))
+            self._append_brought(log, found)
+            known = merged(found.known, known)
+        return known
+
+    def _is_wanted(self, name: str, state: State) -> bool:
+        """Return whether something elsewhere says more of an item than the log does."""
+        ledger = self._ledger
+        place = ledger.place(name)
+        if place is None:
+            # Of items that come one by one, this may be one that is still to come.
+            stray = ledger.strays.get(name)
+            return not self._settings.items.is_sized and (stray is None or stray.state is not State.DONE)
+        here = ledger.state(place)
+        return here is State.MISSING or (state is State.DONE and here is not State.DONE)
+
+    def _append_brought(self, log: ResultLog, found: Brought) -> None:
+        if not found.lines:
+            return
+        offset = log.append([line for _, _, line in found.lines])
+        for state, name, line in found.lines:
+            self._ledger.note(state, name, offset, len(line) - 1)
+            offset += len(line)
 
     def _verify_files(self, log: ResultLog) -> None:
         """Take back every result whose side files are not what they were: its item runs again."""

@@ -14,6 +14,8 @@ from typing import Any
 from resumable_sweep._disk import temporary_path
 from resumable_sweep._foreign import foreign_entries
 from resumable_sweep._ledger import Ledger, State
+from resumable_sweep._preserved import SUFFIX as SUFFIX_OF_PRESERVED
+from resumable_sweep._preserved import Preserved, known_of, parsed_preserved
 from resumable_sweep._salvage import header_of_manifest
 from resumable_sweep._scan import scan
 from resumable_sweep._side_files import FILE_TAG, SideFile, SideFileDamaged, SideFiles, side_files_in
@@ -46,7 +48,8 @@ class Brought:
     """Results from elsewhere as lines for the log, each with the state and the key's identity that it decides."""
 
     lines: list[tuple[State, str, bytes]] = field(default_factory=list)
-    header: dict[str, Any] = field(default_factory=dict)
+    known: Preserved = field(default_factory=Preserved)
+    """What the source's results are made from, as far as it says."""
     fall_backs: list[FallBack] = field(default_factory=list)
 
 
@@ -81,9 +84,12 @@ def brought(
             found.fall_backs.append(FallBack(source=got.origin, reason=got.damage, kept_as=kept_as, used=used))
         path = got.path if got.damage is None or got.older is None else got.older
         fetch = _fetcher(source, here)
-        for state, name, entry in _entries(path, got, run_id=run_id, found=found, log_path=log_path):
+        header: dict[str, Any] = {}
+        for state, name, entry in _entries(path, got, run_id=run_id, found=found, log_path=log_path, header=header):
             if wanted(name, state):
                 _take(entry, state, name, fetch=fetch, files=files, found=found)
+        if header:
+            found.known = known_of(header, _preserved_beside(source, here))
         return found
     finally:
         for left in here.parent.glob(f"{here.name}*"):
@@ -103,7 +109,7 @@ def is_same_file(source: str | os.PathLike[str], path: Path) -> bool:
 
 
 def _entries(
-    path: Path, got: Fetched, *, run_id: str | None, found: Brought, log_path: Path
+    path: Path, got: Fetched, *, run_id: str | None, found: Brought, log_path: Path, header: dict[str, Any]
 ) -> Iterable[tuple[State, str, dict[str, Any]]]:
     try:
         foreign = foreign_entries(path)
@@ -113,11 +119,11 @@ def _entries(
         if got.damage is None:
             raise
         return []  # it is set aside already, and there is no older state
-    return _entries_of_log(path, got, run_id=run_id, found=found, log_path=log_path)
+    return _entries_of_log(path, got, run_id=run_id, found=found, log_path=log_path, header=header)
 
 
 def _entries_of_log(
-    path: Path, got: Fetched, *, run_id: str | None, found: Brought, log_path: Path
+    path: Path, got: Fetched, *, run_id: str | None, found: Brought, log_path: Path, header: dict[str, Any]
 ) -> Iterable[tuple[State, str, dict[str, Any]]]:
     ledger = Ledger()
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -133,16 +139,16 @@ def _entries_of_log(
                 f"{got.origin} is no log of results, nor a checkpoint of mime-engine or gmat-sweep: give another "
                 "resume_from, or leave it out"
             )
-        found.header = held.header or header_of_manifest(path)
+        header.update(held.header or header_of_manifest(path))
         if held.damaged and not any(fall_back.source == got.origin for fall_back in found.fall_backs):
-            used = "every line of it that fits its checksum" if found.header else "nothing of it: its header is lost"
+            used = "every line of it that fits its checksum" if header else "nothing of it: its header is lost"
             kept_as = keep_aside(path, log_path)
             reason = held.damaged[0].reason
             found.fall_backs.append(FallBack(source=got.origin, reason=reason, kept_as=kept_as, used=used))
-        if not found.header:
+        if not header:
             return []
-        check_version(found.header, got.origin)
-        theirs = found.header.get("run_id")
+        check_version(header, got.origin)
+        theirs = header.get("run_id")
         if run_id is not None and theirs is not None and theirs != run_id:
             raise LogInvalid(
                 f"{got.origin} holds the results of run {theirs}, but this is run {run_id}: choose another resume_from"
@@ -191,6 +197,14 @@ def _moved(value: Any, files: SideFiles) -> Any:
         fields = value[FILE_TAG]
         return {FILE_TAG: {**fields, "path": f"{files.folder.name}/{PurePosixPath(fields['path']).name}"}}
     return {key: _moved(part, files) for key, part in value.items()}
+
+
+def _preserved_beside(source: str | os.PathLike[str], here: Path) -> Preserved | None:
+    """Return what lies beside `source` of what its results are made from; that it is damaged or lost costs details."""
+    path = fetched_beside(source, SUFFIX_OF_PRESERVED, here.with_name(f"{here.name}.preserved"))
+    with suppress(ValueError):
+        return None if path is None else parsed_preserved(path.read_bytes())
+    return None
 
 
 def _fetcher(source: str | os.PathLike[str], here: Path) -> Callable[[SideFile], Any]:
