@@ -117,8 +117,8 @@ def save_state(
     ------
     StateInvalid, SettingsInvalid
         Where it cannot be saved like that; nothing is changed.
-    CheckpointTooNew
-        Where a newer release wrote the one that is there.
+    CheckpointUnreadable
+        Where a release of another schema wrote the one that is there.
     OSError
         Where it could not be written: the checkpoint before is still the newest.
 
@@ -168,8 +168,8 @@ def load_state(
     ------
     CheckpointDamaged
         Where it is damaged and there is no older one that is whole. Nothing is changed.
-    CheckpointTooNew
-        Where a newer release wrote it.
+    CheckpointUnreadable
+        Where a release of another schema wrote it.
     SourceInvalid, SourceUnreachable, OSError
         Where it cannot be read, so that nobody can tell whether this is a fresh start.
 
@@ -214,7 +214,7 @@ def latest(folder_or_pattern: str | os.PathLike[str]) -> Path | None:
     ------
     CheckpointDamaged
         Where there are some, and none is whole.
-    CheckpointTooNew, OSError
+    CheckpointUnreadable, OSError
 
     Warns
     -----

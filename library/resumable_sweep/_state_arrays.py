@@ -52,9 +52,10 @@ def read_arrays(path: Path) -> dict[str, Any]:
     """
     import numpy
 
-    with numpy.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, numpy.lib.npyio.NpzFile):
-            raise ValueError(f"{path} is not an .npz file of several arrays")
+    archive = numpy.load(path, allow_pickle=False)
+    if not isinstance(archive, numpy.lib.npyio.NpzFile):
+        raise ValueError(f"{path} is not an .npz file of several arrays")
+    with archive:
         return {name: archive[name] for name in archive.files}
 
 

@@ -22,7 +22,7 @@ class CheckpointDamaged(ValueError):
     """A checkpoint does not verify and no older one of it does; the message names the fault and the mend."""
 
 
-class CheckpointTooNew(ValueError):
+class CheckpointUnreadable(ValueError):
     """A checkpoint is of a schema version that this release does not read."""
 
 
@@ -48,7 +48,7 @@ def look(path: Path) -> Looked | None:
 
     Raises
     ------
-    CheckpointTooNew
+    CheckpointUnreadable
     OSError
         Where it cannot be read, so that nobody can tell what it holds.
     """
@@ -71,7 +71,7 @@ def find(path: Path) -> Found | None:
     ------
     CheckpointDamaged
         Where there are some, and none is whole.
-    CheckpointTooNew
+    CheckpointUnreadable
     OSError
         Where one cannot be read.
     """
@@ -129,7 +129,7 @@ def _look_once(path: Path) -> Looked | None:
             fault = fault or f"its manifest is damaged: {error}"
             continue
         if why := unreadable(manifest):
-            raise CheckpointTooNew(f"{path} cannot be read: {why}")
+            raise CheckpointUnreadable(f"{path} cannot be read: {why}")
         found = fault_of(path, manifest)
         if found is None:
             return Looked(path, manifest, None)

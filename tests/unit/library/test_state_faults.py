@@ -176,8 +176,12 @@ def laid_out(root: Path, start: Tree, ops: Sequence[Op], rng: random.Random, **h
     return root / "there"
 
 
-@pytest.mark.parametrize(("case", "keep"), [(BYTES, 1), (ARRAYS, 2), (FOLDER, 1), (FOLDER, 2)], ids=str)
-def test_a_power_loss_at_any_moment_leaves_the_last_one_saved_or_the_next(root: Path, case: Case, keep: int) -> None:
+@pytest.mark.parametrize(
+    ("case", "keep", "chances"), [(BYTES, 1, 25), (ARRAYS, 2, 2), (FOLDER, 1, 2), (FOLDER, 2, 2)], ids=str
+)
+def test_a_power_loss_at_any_moment_leaves_the_last_one_saved_or_the_next(
+    root: Path, case: Case, keep: int, chances: int
+) -> None:
     start = tree_of(prepared(root, case, (OLDER, OLD), keep))
 
     def run(folder: Path, tell: Tell) -> None:
@@ -190,7 +194,7 @@ def test_a_power_loss_at_any_moment_leaves_the_last_one_saved_or_the_next(root: 
     seen = set()
     for at in range(len(ops) + 1):
         last = max([OLD, *(op.said[1] for op in ops[:at] if op.said is not None)])
-        for how in [{"kept": 0.0, "sizes": 0.0}, {"kept": 0.0, "sizes": 1.0}, *[{}] * 2]:
+        for how in [{"kept": 0.0, "sizes": 0.0}, {"kept": 0.0, "sizes": 1.0}, *[{}] * chances]:
             there = laid_out(root, start, ops[:at], rng, **how)
             found = number_in(there, case)
             assert found in (last, last + 1)
