@@ -188,8 +188,11 @@ class Session:
             warnings.warn(f"the statistics could not be written: {problem}", RuntimeWarning, stacklevel=3)
         if error is None:
             self._failed_in_the_end = found_failed(self.opened)
-            if is_complete:
-                self._wait_until_durable()
+
+    def wait_for_the_end(self) -> None:
+        """Wait until the store has the complete record, where there is one."""
+        if self._log.scan.completion is not None:
+            self._wait_until_durable()
 
     def stop_threads(self) -> None:
         """End what runs besides the program."""
@@ -297,6 +300,7 @@ class Session:
         before = self._log.scan.completion
         if before is None or {name: before.get(name, 0) for name in said} != said:
             self._log.append([self._entries.complete(**said)])
+            self._log.scan.completion = said
 
     def _result_at(self, offset: int, size: int) -> Any:
         return self._decoded(json.loads(self._log.read(offset, size))["result"])

@@ -187,7 +187,10 @@ class ResumableSweep:
             return
         try:
             with self._undo:
-                session.close(error)
+                with self._stop.shielded():
+                    session.close(error)
+                if error is None:
+                    session.wait_for_the_end()
         finally:
             self._session = None
             session.display.close()
