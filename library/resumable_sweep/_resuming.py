@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from resumable_sweep._disk import temporary_path
-from resumable_sweep._foreign import foreign_entries
+from resumable_sweep._foreign import foreign_entries, is_mime
 from resumable_sweep._ledger import Ledger, State
 from resumable_sweep._preserved import SUFFIX as SUFFIX_OF_PRESERVED
 from resumable_sweep._preserved import Preserved, known_of, parsed_preserved
@@ -79,7 +79,8 @@ def brought(
         if got is None:
             return found
         if got.damage is not None:
-            used = "every line of it that fits its checksum" if got.older is None else f"{got.older}"
+            used = "nothing of it" if is_mime(got.path) else "every line of it that fits its checksum"
+            used = used if got.older is None else f"the state before it, {got.older.name}"
             kept_as = keep_aside(got.path, log_path)
             found.fall_backs.append(FallBack(source=got.origin, reason=got.damage, kept_as=kept_as, used=used))
         path = got.path if got.damage is None or got.older is None else got.older

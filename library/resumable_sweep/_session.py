@@ -20,7 +20,7 @@ from resumable_sweep._foreign.mime_export import write_mime_progress
 from resumable_sweep._group_commit import GroupCommit
 from resumable_sweep._handing_out import HandingOut
 from resumable_sweep._ledger import State
-from resumable_sweep._opening import Opened
+from resumable_sweep._opening import CheckpointFellBack, Opened
 from resumable_sweep._outcome import FailedItem, ResultInvalid, failures_of, found_failed
 from resumable_sweep._random_keeping import RandomKeeping
 from resumable_sweep._saved_time import seconds_saved
@@ -316,7 +316,10 @@ class Session:
             pairs = (
                 (self._ledger.key(place), json.loads(self._log.read(*self._ledger.where(place)))) for place in places
             )
-            write_mime_progress(path, ((key, entry["result"]) for key, entry in pairs))
+            kept_as = write_mime_progress(path, ((key, entry["result"]) for key, entry in pairs))
+            if kept_as is not None:
+                text = f"{path} was damaged; it is kept as {kept_as}, and written anew from {self._log.path}"
+                warnings.warn(text, CheckpointFellBack, stacklevel=4)
 
     def _saved(self) -> float:
         if self._seconds_saved is None:
