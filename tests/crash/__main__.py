@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,9 @@ def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule,
     outcomes = []
     wrong = 0
     started = shown = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        for schedule, problems in pool.imap_unordered(tried, chosen, chunksize=16):
+    # Not a multiprocessing.Pool: its workers may have no children of their own.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        for schedule, problems in pool.map(tried, chosen, chunksize=16):
             outcomes.append((schedule, problems))
             wrong += bool(problems)
             now = time.monotonic()

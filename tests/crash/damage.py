@@ -12,7 +12,8 @@ from pathlib import Path
 from crash.disk import Tree, lay_out, tree_of
 from crash.interposer import KillAt
 from crash.life import Life, lived
-from crash.programs import CALL_BY_CALL, LOG, PROGRAMS, Program
+from crash.program import LOG, Program
+from crash.programs import CALL_BY_CALL, PROGRAMS
 from crash.reading import reading_of
 from crash.schedules import Kind, Schedule
 from crash.verdict import completed_of, finished, fresh_folder, oracle_of, prepared

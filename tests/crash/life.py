@@ -84,8 +84,9 @@ def begun(
         os.close(writing)
         return pid, reading
     status = 70
-    signal.alarm(_LONGEST)
     try:
+        os.setpgid(0, 0)  # so that its children end with it
+        signal.alarm(_LONGEST)
         os.close(reading)
         status = _live(run, root, director, writing, heard, at_end)
     finally:
@@ -107,7 +108,7 @@ def ended(processes: Sequence[tuple[int, int]], *, kill_after: Sequence[int] | N
                     readable.unregister(pipe)
                     os.close(pipe)
                 elif kill_after is not None and sum(map(len, pieces[pipe])) >= kill_after[key.data]:
-                    os.kill(pid, signal.SIGKILL)
+                    os.killpg(pid, signal.SIGKILL)
     return [_life(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), b"".join(pieces[pipe])) for pid, pipe in processes]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from crash.life import Life, begun, ended
-from crash.programs import BUSY, PROCESSES, PROGRAMS, Program
+from crash.program import Program
+from crash.programs import BUSY, PROCESSES, PROGRAMS
 from crash.reading import named
 from crash.schedules import Kind, Schedule
 from crash.verdict import after_each_life, at_the_end, fresh_folder, prepared, ran_again

@@ -12,7 +12,8 @@ from pathlib import Path
 from crash.disk import Disk, Op, Tree, lay_out, tree_of
 from crash.interposer import Director, perform_all
 from crash.life import Life, lived
-from crash.programs import CALL_BY_CALL, PROGRAMS, Program, Repair
+from crash.program import Program, Repair
+from crash.programs import CALL_BY_CALL, PROGRAMS
 from crash.recorder import Recorder
 from crash.schedules import Kind, Schedule
 from crash.verdict import after_each_life, at_the_end, fresh_folder, oracle_of, prepared, ran_again

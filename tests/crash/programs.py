@@ -1,115 +1,25 @@
-"""The standard programs: sweeps as people write them, small enough that every call they make can be tried."""
+"""The standard programs: small enough that every call they make can be tried, or long enough to be met at work."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from crash.life import Tell
-from crash.reading import named, reading_of
-from resumable_sweep import ResumableSweep
-
-LOG = "out/results.jsonl"
-Repair = Callable[[], None]
-
-
-def nothing(root: Path) -> None:
-    """Prepare nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A sweep over `items` (mappings with a `key`) with the library's `parameters`, of which `paths` lie in its folder.
-
-    `prepare(root)` makes what is there before its first life. Of records that returned, the last `kill_bound` may be
-    lost by a kill and the last `power_bound` by a power loss: those that the library did not promise. `share` is its
-    shard, and of how many.
-    """
-
-    name: str
-    items: tuple[dict[str, Any], ...]
-    parameters: dict[str, Any] = field(default_factory=dict)
-    paths: dict[str, str] = field(default_factory=dict)
-    prepare: Callable[[Path], None] = nothing
-    work: Callable[[ResumableSweep, dict[str, Any], Tell, Path], None]
-    power_bound: int = 0
-    kill_bound: int = 0
-    share: tuple[int, int] = (0, 1)
-
-    @property
-    def keys(self) -> list[Any]:
-        """The keys of the items that are this program's to do."""
-        return [item["key"] for item in self.items[self.share[0] :: self.share[1]]]
-
-    def run(self, root: Path, tell: Tell, repair: Repair | None = None) -> None:
-        """Run the sweep; where `repair` is given, an error of the disk is repaired and the call made again."""
-        paths = {name: root / path for name, path in self.paths.items()}
-        parameters = {"script": False, **self.parameters, **paths}
-        with ResumableSweep(self.items, checkpoint_path=root / LOG, **parameters) as sweep:
-            tell("replayed", sweep.completed)
-            for item in sweep.pending:
-                tell("ran", named(item["key"]))
-                self._work(sweep, item, tell, root, repair)
-        tell("ended", None)
-
-    def _work(self, sweep: ResumableSweep, item: dict[str, Any], tell: Tell, root: Path, repair: Repair | None) -> None:
-        try:
-            self.work(sweep, item, tell, root)
-        except OSError as error:
-            if repair is None:
-                raise
-            tell("seen", f"{type(error).__name__}: {error}")
-            repair()
-            self.work(sweep, item, tell, root)
-
-
-def result_of(item: dict[str, Any]) -> Any:
-    """Return the result of an item: the same in every life, of another length for every item."""
-    return {"square": item["x"] ** 2, "text": "ä" * (item["x"] * 7 % 50), "loss": [item["x"] / 7, float("inf")]}
-
-
-def record(sweep: ResumableSweep, item: dict[str, Any], tell: Tell, root: Path) -> None:
-    """Record the item's result."""
-    sweep.record(item, result_of(item))
-    tell("recorded", named(item["key"]))
-
-
-def record_large(sweep: ResumableSweep, item: dict[str, Any], tell: Tell, root: Path) -> None:
-    """Record a result that goes into a side file; of every second item the same one."""
-    sweep.record(item, {"weights": bytes([item["x"] % 2]) * 70_000, "of": item["x"]})
-    tell("recorded", named(item["key"]))
-
-
-def try_and_skip(sweep: ResumableSweep, item: dict[str, Any], tell: Tell, root: Path) -> None:
-    """Do an item that works, always fails, fails the first time, or is skipped, by its number."""
-    name = named(item["key"])
-    if item["x"] % 5 == 3:
-        sweep.skip(item, "too large for this machine")
-        tell("recorded", name)
-        return
-    fails = item["x"] % 5 == 1 or (item["x"] % 5 == 2 and name not in reading_of(root / LOG).failed)
-    with sweep.trying(item):
-        if fails:
-            raise ValueError(f"item {item['x']} does not work")
-        record(sweep, item, tell, root)
-    if fails:
-        tell("failed", name)
-
-
-def record_by_chance(sweep: ResumableSweep, item: dict[str, Any], tell: Tell, root: Path) -> None:
-    """Record a result that hangs on the item's seed."""
-    seed = sweep.seed_of(item)
-    sweep.record(item, [seed.integer(), seed.random().random()])
-    tell("recorded", named(item["key"]))
-
-
-def items(*numbers: int) -> tuple[dict[str, Any], ...]:
-    """Return items whose keys are of different types."""
-    return tuple({"key": f"{x}" if x % 3 else x, "x": x} for x in numbers)
+from crash.program import (
+    LOG,
+    Program,
+    in_children,
+    in_threads,
+    items,
+    record,
+    record_by_chance,
+    record_large,
+    result_of,
+    try_and_skip,
+)
 
 
 def _silent(word: str, value: Any) -> None:
@@ -190,6 +100,9 @@ CALL_BY_CALL = _each(
             parameters={"max_attempts": 2, "on_error": "ignore"},
             work=try_and_skip,
         ),
+        Program(name="threaded", items=items(*range(6)), work=record, drive=in_threads),
+        Program(name="one-by-one", items=items(*range(4)), work=record, one_by_one=True),
+        Program(name="exported", items=items(*range(3)), work=record, paths={"progress_json": "out/progress"}),
         Program(name="large", items=items(*range(3)), work=record_large),
         Program(
             name="large-moved",
@@ -213,6 +126,8 @@ BUSY = _each(
     [
         Program(name="many", items=items(*range(300)), work=record),
         Program(name="waiting", items=items(*range(300)), parameters={"lock_timeout": 60.0}, work=record),
+        Program(name="in-children", items=items(*range(120)), work=record, drive=in_children),
+        Program(name="in-threads", items=items(*range(300)), work=record, drive=in_threads),
         Program(name="many-grouped", items=items(*range(300)), parameters={"checkpoint_every": 20}, work=record),
     ]
 )

@@ -14,7 +14,8 @@ import pytest
 from crash.interposer import ShortWrites
 from crash.life import Life, Tell, lived
 from crash.load import all_at_once
-from crash.programs import BUSY, LOG, PROGRAMS, record
+from crash.program import LOG, record
+from crash.programs import BUSY, PROGRAMS
 from crash.reading import reading_of
 from crash.verdict import at_the_end, finished, oracle_of
 from resumable_sweep import ResumableSweep

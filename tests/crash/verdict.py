@@ -14,7 +14,8 @@ from typing import Any
 
 from crash.interposer import Call, Listing
 from crash.life import Life, lived
-from crash.programs import LOG, PROGRAMS, Program
+from crash.program import LOG, Program
+from crash.programs import PROGRAMS
 from crash.reading import Reading, lost, reading_of, unsettled, wrong_results
 
 _MOST_LIVES = 12
