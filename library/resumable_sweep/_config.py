@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep.contract.canonical import canonical_json
 
 _PLAIN_NAME = re.compile(r"[\w-]+")
 _SHOWN_CHARACTERS = 80
 
 
-class ConfigInvalid(ValueError):
+class ConfigInvalid(SettingsInvalid):
     """A configuration holds what JSON has no form for; the message names the place by its dotted path."""
 
 

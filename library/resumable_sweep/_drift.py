@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resumable_sweep._config import changes_of
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep._preserved import Preserved
 from resumable_sweep._script import diff_of
 
@@ -28,7 +29,7 @@ class DriftWarning(UserWarning):
     """The run goes on although something is not what it was when the results in the log were made."""
 
 
-class DriftInvalid(ValueError):
+class DriftInvalid(SettingsInvalid):
     """`allow_drift` names what cannot drift."""
 
 

@@ -14,13 +14,14 @@ from resumable_sweep._config import config_sha256, json_value
 from resumable_sweep._disk import corrupt_path, replace_whole, sync_folder
 from resumable_sweep._script import Script
 from resumable_sweep.contract.canonical import canonical_json
+from resumable_sweep.contract.log_format import LogInvalid
 
 SCHEMA_VERSION = 1
 SUFFIX = ".sweep.json"
 _TEXTS = ("config_sha256", "script_path", "script_sha256", "script_text")
 
 
-class PreservedInvalid(ValueError):
+class PreservedInvalid(LogInvalid):
     """The file is of a version that this library does not know."""
 
 

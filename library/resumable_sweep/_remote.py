@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from resumable_sweep._disk import make_folder, sync_folder, temporary_path, write_at
+from resumable_sweep._invalid import SettingsInvalid
 
 ATTEMPTS = 5
 FIRST_PAUSE_S = 0.5
@@ -30,7 +31,7 @@ _BACKENDS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "az": "
 """The package that teaches fsspec a scheme, for the most usual ones; fsspec names the others itself."""
 
 
-class SourceInvalid(ValueError):
+class SourceInvalid(SettingsInvalid):
     """A source to resume from is no address that can be read here; the message says what to write or to install."""
 
 

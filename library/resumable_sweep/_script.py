@@ -11,6 +11,8 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from resumable_sweep._invalid import SettingsInvalid
+
 TEXT_LIMIT_BYTES = 1 << 20
 """The text of a longer script is not kept; its hash is."""
 _DIFF_LINES = 20
@@ -20,7 +22,7 @@ _COMPARED_LINES = 2000
 _SHIM_BYTES = 2048
 
 
-class ScriptInvalid(ValueError):
+class ScriptInvalid(SettingsInvalid):
     """The script that was given cannot be read; the message names it and the mend."""
 
 

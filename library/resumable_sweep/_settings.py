@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from resumable_sweep._invalid import SettingsInvalid as SettingsInvalid
 from resumable_sweep._items import FileSource, ItemSource, Key, items_of_file
 from resumable_sweep.contract import environment as env
 
 DEFAULT_LOG = "results.jsonl"
 PROGRESS_SUFFIX = ".progress.json"
 OnError = Literal["finish", "raise", "ignore"]
-
-
-class SettingsInvalid(ValueError):
-    """A parameter or an environment variable cannot be used; the message names it and the mend."""
 
 
 @dataclass(frozen=True, kw_only=True)
