@@ -23,6 +23,17 @@ def write_at(file: int, data: bytes | memoryview, offset: int) -> None:
         written += os.pwrite(file, view[written:], offset + written)
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of a call on a descriptor, which knows no name, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def replace_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Make `path` a file that holds `data`: whoever looks, and whatever crash comes, sees the old one or the new.
 
@@ -35,7 +46,7 @@ def replace_whole(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         try:
-            with _naming(path):
+            with naming(path):
                 write_at(file, data, 0)
                 os.fsync(file)
         finally:
@@ -63,7 +74,7 @@ def copy_aside(source: Path, target: Path) -> None:
     try:
         writing = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         try:
-            with _naming(target):
+            with naming(target):
                 offset = 0
                 while piece := os.pread(reading, _CHUNK_BYTES, offset):
                     write_at(writing, piece, offset)
@@ -102,7 +113,7 @@ def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable."""
     file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with _naming(folder):
+        with naming(folder):
             os.fsync(file)
     except OSError as error:
         # Some network file systems have no fsync for directories: their names are durable as it is.
@@ -110,14 +121,3 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(file)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Have an error of a call on a descriptor, which knows no name, name `path`."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error

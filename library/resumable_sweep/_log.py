@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from resumable_sweep._disk import make_folder, replace_whole, sync_folder, write_at
+from resumable_sweep._disk import make_folder, naming, replace_whole, sync_folder, write_at
 from resumable_sweep._file_lock import FileLock, locked
 from resumable_sweep._salvage import Salvaged, salvaged_log
 from resumable_sweep._scan import Damage, Note, Scan, scan
@@ -204,11 +204,9 @@ class ResultLog:
                 "move it away"
             )
         if found.size > found.end:
-            try:
+            with naming(self.path):
                 os.ftruncate(self._file, found.end)
                 os.fsync(self._file)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._note_synced(found.end, found.digest.copy(), 0)
         if found.version < SCHEMA_VERSION:
             # The lock is held, so nobody else starts the same log. One of an older schema is told apart from here on.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resumable_sweep._disk import copy_aside, corrupt_path, sync_folder, temporary_path, write_at
+from resumable_sweep._disk import copy_aside, corrupt_path, naming, sync_folder, temporary_path, write_at
 from resumable_sweep._scan import Scan
 from resumable_sweep.contract.log_format import HEADER, line_of
 from resumable_sweep.contract.manifest import manifest_path, parsed_manifest
@@ -48,19 +48,20 @@ def salvaged_log(path: Path, file: int, found: Scan) -> tuple[int, Salvaged]:
     try:
         # Before anybody can see it: nobody else must ever hold the log in between.
         fcntl.flock(new, fcntl.LOCK_EX)
-        end = 0
-        if not found.header and header:
-            line = line_of({**header, "kind": HEADER})
-            write_at(new, line, 0)
-            end = len(line)
-        for start, stop in ranges:
-            while start < stop:
-                piece = os.pread(file, min(_CHUNK_BYTES, stop - start), start)
-                if not piece:
-                    break
-                write_at(new, piece, end)
-                start, end = start + len(piece), end + len(piece)
-        os.fsync(new)
+        with naming(temporary):
+            end = 0
+            if not found.header and header:
+                line = line_of({**header, "kind": HEADER})
+                write_at(new, line, 0)
+                end = len(line)
+            for start, stop in ranges:
+                while start < stop:
+                    piece = os.pread(file, min(_CHUNK_BYTES, stop - start), start)
+                    if not piece:
+                        break
+                    write_at(new, piece, end)
+                    start, end = start + len(piece), end + len(piece)
+            os.fsync(new)
         temporary.replace(path)
     except BaseException:
         os.close(new)

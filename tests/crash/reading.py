@@ -104,7 +104,7 @@ def lost(reading: Reading, told: Iterable[str]) -> list[str]:
 
 def _entry(line: bytes, *, checked: bool) -> dict[str, Any] | None:
     body, comma, check = line.rpartition(b',"crc32":"')
-    if comma and not (check[8:] == b'"}' and check[:8] == b"%08x" % zlib.crc32(body)):
+    if comma and not (check[8:] == b'"}' and check[:8].lower() == b"%08x" % zlib.crc32(body)):
         return None
     try:
         entry = json.loads(line)

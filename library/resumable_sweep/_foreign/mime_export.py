@@ -24,6 +24,7 @@ from resumable_sweep._disk import (
     copy_aside,
     corrupt_path,
     make_folder,
+    naming,
     replace_whole,
     sync_folder,
     temporary_path,
@@ -88,12 +89,13 @@ def _write(temporary: Path, records: Iterable[tuple[Any, Any]]) -> bytes:
     digest, size, written = hashlib.sha256(), 0, 0
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
-        for count, piece in _pieces(records):
-            digest.update(piece)
-            write_at(file, piece, size)
-            size += len(piece)
-            written = count
-        os.fsync(file)
+        with naming(temporary):
+            for count, piece in _pieces(records):
+                digest.update(piece)
+                write_at(file, piece, size)
+                size += len(piece)
+                written = count
+            os.fsync(file)
     finally:
         os.close(file)
     return manifest_text(sha256=digest.hexdigest(), size_bytes=size, records=written)
