@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from resumable_sweep._disk import make_folder, temporary_path, write_at
+from resumable_sweep._opening import CheckpointFellBack
 from resumable_sweep._settings import SettingsInvalid
 from resumable_sweep._sources import fetched_beside, is_local, local_path
 from resumable_sweep._state_arrays import nested, read_arrays, write_arrays
@@ -40,10 +41,6 @@ _RECHECK_S = 1.0
 
 _verified: dict[Path, tuple[tuple[int, int, int] | None, ...]] = {}
 """The pairs that this process has written or verified, so that a save need not read the former one again."""
-
-
-class CheckpointFellBack(UserWarning):
-    """A checkpoint was damaged or gone, and an older one is used in its place."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def save_state(
     ------
     StateInvalid, SettingsInvalid
         Where it cannot be saved like that; nothing is changed.
-    CheckpointUnreadable
+    CheckpointTooNew
         Where a release of another schema wrote the one that is there.
     OSError
         Where it could not be written: the checkpoint before is still the newest.
@@ -168,7 +165,7 @@ def load_state(
     ------
     CheckpointDamaged
         Where it is damaged and there is no older one that is whole. Nothing is changed.
-    CheckpointUnreadable
+    CheckpointTooNew
         Where a release of another schema wrote it.
     SourceInvalid, SourceUnreachable, OSError
         Where it cannot be read, so that nobody can tell whether this is a fresh start.
@@ -214,7 +211,7 @@ def latest(folder_or_pattern: str | os.PathLike[str]) -> Path | None:
     ------
     CheckpointDamaged
         Where there are some, and none is whole.
-    CheckpointUnreadable, OSError
+    CheckpointTooNew, OSError
 
     Warns
     -----

@@ -22,8 +22,8 @@ class CheckpointDamaged(ValueError):
     """A checkpoint does not verify and no older one of it does; the message names the fault and the mend."""
 
 
-class CheckpointUnreadable(ValueError):
-    """A checkpoint is of a schema version that this release does not read."""
+class CheckpointTooNew(ValueError):
+    """A checkpoint is of a schema version that this release does not read: of a newer one, for there is none before 1."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def look(path: Path) -> Looked | None:
 
     Raises
     ------
-    CheckpointUnreadable
+    CheckpointTooNew
     OSError
         Where it cannot be read, so that nobody can tell what it holds.
     """
@@ -71,7 +71,7 @@ def find(path: Path) -> Found | None:
     ------
     CheckpointDamaged
         Where there are some, and none is whole.
-    CheckpointUnreadable
+    CheckpointTooNew
     OSError
         Where one cannot be read.
     """
@@ -129,7 +129,7 @@ def _look_once(path: Path) -> Looked | None:
             fault = fault or f"its manifest is damaged: {error}"
             continue
         if why := unreadable(manifest):
-            raise CheckpointUnreadable(f"{path} cannot be read: {why}")
+            raise CheckpointTooNew(f"{path} cannot be read: {why}")
         found = fault_of(path, manifest)
         if found is None:
             return Looked(path, manifest, None)

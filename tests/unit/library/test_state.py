@@ -20,7 +20,7 @@ from resumable_sweep._remote import SourceUnreachable
 from resumable_sweep._settings import SettingsInvalid
 from resumable_sweep._state import CheckpointFellBack, latest, load_state, save_state
 from resumable_sweep._state_files import StateInvalid
-from resumable_sweep._state_search import CheckpointDamaged, CheckpointUnreadable
+from resumable_sweep._state_search import CheckpointDamaged, CheckpointTooNew
 from resumable_sweep.contract.manifest import Manifest, manifest_path, sha256_of_file
 from unit.library.state_cases import CASES, FOLDER, Case, content
 
@@ -150,9 +150,7 @@ def test_another_schema_version_is_refused_whatever_older_ones_there_are(version
     manifest_path(Path("it")).write_text(text)
     before = names()
     for action in (lambda: load_state("it"), lambda: save_state("it", b"newer"), lambda: latest(".")):
-        with pytest.raises(
-            CheckpointUnreadable, match=rf"it cannot be read: its manifest has schema version {version}"
-        ):
+        with pytest.raises(CheckpointTooNew, match=rf"it cannot be read: its manifest has schema version {version}"):
             action()
     assert names() == before
     assert Path("it").read_bytes() == b"new"
