@@ -23,7 +23,7 @@ class CheckpointDamaged(ValueError):
 
 
 class CheckpointTooNew(ValueError):
-    """A checkpoint is of a schema version that this release does not read: of a newer one, for there is none before 1."""
+    """A checkpoint is of a schema version that this release does not read; 1 is the first there was."""
 
 
 @dataclass(frozen=True)
