@@ -12,9 +12,18 @@ from resumable_sweep._file_lock import LogLocked
 from resumable_sweep._identity import IdentityInvalid, RunUnknown, run_id_of
 from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep._opening import CheckpointFellBack
-from resumable_sweep._outcome import FailedItem, ItemsFailed, ResultInvalid, SkippedItem
+from resumable_sweep._outcome import (
+    FailedItem,
+    ItemsFailed,
+    ResultInvalid,
+    SkipItem,
+    SkippedItem,
+    WorkerDied,
+    WorkersCannotStart,
+)
 from resumable_sweep._random_state import RandomStateInvalid
 from resumable_sweep._remote import SourceInvalid, SourceUnreachable
+from resumable_sweep._run import run
 from resumable_sweep._seeds import SeedSequence
 from resumable_sweep._side_files import SideFileDamaged
 from resumable_sweep._statistics import Stats
@@ -42,11 +51,15 @@ __all__ = [
     "SeedSequence",
     "SettingsInvalid",
     "SideFileDamaged",
+    "SkipItem",
     "SkippedItem",
     "SourceInvalid",
     "SourceUnreachable",
     "Stats",
+    "WorkerDied",
+    "WorkersCannotStart",
     "canonical_json",
     "key_of",
+    "run",
     "run_id_of",
 ]

@@ -17,12 +17,24 @@ class ResultInvalid(ValueError):
     """A result cannot be kept: there is no form for what it holds; the message says where and what to do."""
 
 
+class SkipItem(Exception):
+    """Raised by the work on an item to leave that item out for good; its text says why."""
+
+
 class ItemsFailed(RuntimeError):
     """A sweep has come to its end with items that failed; `items` tells of each."""
 
     def __init__(self, message: str, items: list[FailedItem]) -> None:
         super().__init__(message)
         self.items = items
+
+
+class WorkerDied(RuntimeError):
+    """The process that worked on an item ended in the middle of it."""
+
+
+class WorkersCannotStart(RuntimeError):
+    """No worker process comes to the point of taking an item: the program is to be mended, no item is to blame."""
 
 
 @dataclass(frozen=True)

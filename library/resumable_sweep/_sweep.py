@@ -11,7 +11,7 @@ from typing import Any, Self
 from resumable_sweep._drift import allowed_parts
 from resumable_sweep._ledger import Ledger, State
 from resumable_sweep._opening import Opening
-from resumable_sweep._outcome import FailedItem, SkippedItem, found_failed, found_items, found_skipped
+from resumable_sweep._outcome import FailedItem, SkipItem, SkippedItem, found_failed, found_items, found_skipped
 from resumable_sweep._preserved import preserved_of
 from resumable_sweep._script import script_of
 from resumable_sweep._seeds import SeedSequence
@@ -284,9 +284,14 @@ class ResumableSweep:
 
     @contextmanager
     def trying(self, item: Any) -> Iterator[None]:
-        """Have an exception that leaves the block become a failure of `item`, and go on after the block."""
+        """Have an exception that leaves the block become a failure of `item`, and go on after the block.
+
+        `SkipItem` leaves the item out instead.
+        """
         try:
             yield
+        except SkipItem as skipped:
+            self.skip(item, str(skipped))
         except Exception as error:
             self.fail(item, error)
 
