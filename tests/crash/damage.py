@@ -23,6 +23,8 @@ _BYTE_BY_BYTE = ("durable", "tried", "configured")
 _SOME = 150
 _LARGE = 16_384
 _CUTS = 12
+_KILLED = 0.2
+"""The share of lives on something damaged that are killed on top of it."""
 
 
 @functools.cache
@@ -59,7 +61,7 @@ def schedules() -> Iterator[Schedule]:
 
 
 def tried(schedule: Schedule) -> list[str]:
-    """Damage a file as the schedule says, and let the program finish on what is left."""
+    """Damage a file as the schedule says, and let the program finish on what is left, some after another kill."""
     program = PROGRAMS[schedule.program]
     state, what, place = schedule.how.split("-", 2)
     path = place.replace(":", "/")
@@ -76,6 +78,9 @@ def tried(schedule: Schedule) -> list[str]:
     with fresh_folder() as folder:
         root = folder / "root"
         lay_out(tree, root)
+        rng = schedule.rng
+        if rng.random() < _KILLED:
+            lived(program.run, root, KillAt(rng.randrange(len(oracle_of(program.name).calls)), "before"))
         last = finished(program, root)
         if isinstance(last, Life):
             return _differences(program, last) + _left_alone(root / LOG)
