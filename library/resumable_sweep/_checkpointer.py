@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resumable_sweep._settings import SettingsInvalid
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep._state import State, save_state
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from resumable_sweep._disk import make_folder, temporary_path, write_at
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep._opening import CheckpointFellBack
-from resumable_sweep._settings import SettingsInvalid
 from resumable_sweep._sources import fetched_beside, is_local, local_path
 from resumable_sweep._state_arrays import nested, read_arrays, write_arrays
 from resumable_sweep._state_files import (

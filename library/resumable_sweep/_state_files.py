@@ -27,6 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from resumable_sweep._disk import copy_aside, make_folder, replace_whole, sync_folder
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep.contract.manifest import (
     SUFFIX,
     FileOf,
@@ -41,7 +42,7 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 """What file systems without hard links answer to `link` (link(2)); EACCES is what some network file systems say."""
 
 
-class StateInvalid(ValueError):
+class StateInvalid(SettingsInvalid):
     """What is to be saved cannot be; the message says why, and the mend."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resumable_sweep._checkpointer import Checkpointer
-from resumable_sweep._settings import SettingsInvalid
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep._state import load_state
 
 

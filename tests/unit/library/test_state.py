@@ -16,8 +16,8 @@ import numpy
 import pytest
 
 from resumable_sweep import _state
+from resumable_sweep._invalid import SettingsInvalid
 from resumable_sweep._remote import SourceUnreachable
-from resumable_sweep._settings import SettingsInvalid
 from resumable_sweep._state import CheckpointFellBack, latest, load_state, save_state
 from resumable_sweep._state_files import StateInvalid
 from resumable_sweep._state_search import CheckpointDamaged, CheckpointTooNew
