@@ -5,6 +5,7 @@ Standard library only; works with and without a cluster.
 
 from __future__ import annotations
 
+from resumable_sweep._checkpointer import Checkpointer
 from resumable_sweep._drift import Drifted, DriftWarning
 from resumable_sweep._durability import NotDurable
 from resumable_sweep._error_log import ErrorLogWarning
@@ -21,11 +22,15 @@ from resumable_sweep._outcome import (
     WorkerDied,
     WorkersCannotStart,
 )
+from resumable_sweep._preempt import PreemptGuard
 from resumable_sweep._random_state import RandomStateInvalid
 from resumable_sweep._remote import SourceInvalid, SourceUnreachable
 from resumable_sweep._run import run
 from resumable_sweep._seeds import SeedSequence
 from resumable_sweep._side_files import SideFileDamaged
+from resumable_sweep._state import FellBack, Loaded, latest, load_state, save_state
+from resumable_sweep._state_files import StateInvalid
+from resumable_sweep._state_search import CheckpointDamaged, CheckpointTooNew
 from resumable_sweep._statistics import Stats
 from resumable_sweep._sweep import ResumableSweep
 from resumable_sweep.contract.canonical import canonical_json, key_of
@@ -33,17 +38,23 @@ from resumable_sweep.contract.items import ItemsInvalid
 from resumable_sweep.contract.log_format import LogInvalid
 
 __all__ = [
+    "CheckpointDamaged",
     "CheckpointFellBack",
+    "CheckpointTooNew",
+    "Checkpointer",
     "DriftWarning",
     "Drifted",
     "ErrorLogWarning",
     "FailedItem",
+    "FellBack",
     "IdentityInvalid",
     "ItemsFailed",
     "ItemsInvalid",
+    "Loaded",
     "LogInvalid",
     "LogLocked",
     "NotDurable",
+    "PreemptGuard",
     "RandomStateInvalid",
     "ResultInvalid",
     "ResumableSweep",
@@ -55,11 +66,15 @@ __all__ = [
     "SkippedItem",
     "SourceInvalid",
     "SourceUnreachable",
+    "StateInvalid",
     "Stats",
     "WorkerDied",
     "WorkersCannotStart",
     "canonical_json",
     "key_of",
+    "latest",
+    "load_state",
     "run",
     "run_id_of",
+    "save_state",
 ]
