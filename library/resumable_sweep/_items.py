@@ -37,12 +37,14 @@ class ItemSource:
         self._shard, self._shards = shard, shards
         self._taken = 0
         self._values: Iterator[Any] = iter(values)
+        self._own: tuple[list[str], list[Any]] = [], []
+        """Names and values of those of a known number that are not in a ledger yet."""
         if self.is_sized:
             given = list(values)
-            names = [self.name(value, f"item {place}") for place, value in enumerate(given)]
+            names = self._names(given)
             check_distinct(names, what="key")
             self.all_names = names
-            self._pairs = iter(list(zip(names, given, strict=True))[shard::shards])
+            self._own = names[shard::shards], given[shard::shards]
 
     @property
     def sha256(self) -> str | None:
@@ -62,15 +64,20 @@ class ItemSource:
         return name_of_key(self.key or key_of, value, what)
 
     def pull(self, ledger: Ledger, count: int | None = None) -> int:
-        """Add the next `count` items (None = all) to `ledger`; return how many came.
+        """Add the next `count` items (None = all) to `ledger`; return how many came. Of a known number all come.
 
         Raises
         ------
         ItemsInvalid
             Where an item has no key, or one that another has.
         """
+        if self.is_sized:
+            names, values = self._own
+            self._own = [], []
+            ledger.add_all(names, values)
+            return len(names)
         pulled = 0
-        for name, value in islice(self._pairs if self.is_sized else self._named(), count):
+        for name, value in islice(self._named(), count):
             ledger.add(name, value)
             pulled += 1
         return pulled
@@ -108,6 +115,11 @@ class ItemSource:
             else:
                 self._taken += 1
 
+    def _names(self, values: list[Any]) -> list[str]:
+        if self.key is None and set(map(type, values)) == {int}:
+            return [f'"{value}"' for value in values]
+        return [self.name(value, f"item {place}") for place, value in enumerate(values)]
+
     def _named(self) -> Iterator[tuple[str, Any]]:
         for value in self._values:
             place = self._taken
@@ -128,7 +140,7 @@ class FileSource(ItemSource):
             assert self.all_names is not None
             check_same_keys(self.all_names, names)
         self.all_names = names
-        self._pairs = iter(list(zip(names, values, strict=True)))
+        self._own = names, values
         self._is_whole = shards == 1
         self._name_by_value = {} if key else {canonical_json(item.value): identity(item.key) for item in items}
 

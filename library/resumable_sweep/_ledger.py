@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -84,6 +84,22 @@ class Ledger:
         self._counts[self._states[place]] += 1
         return place
 
+    def add_all(self, names: list[str], values: list[Any]) -> None:
+        """Add items like that, in order.
+
+        Raises
+        ------
+        ItemsInvalid
+            Where two have the same key.
+        """
+        places = {} if self.names or self.strays else dict(zip(names, range(len(names)), strict=True))
+        if len(places) == len(names):
+            self.names, self.values, self._place_of = names.copy(), values.copy(), places
+            self.forget()
+            return
+        for name, value in zip(names, values, strict=True):
+            self.add(name, value)
+
     @property
     def settled(self) -> int:
         """How many items are done or skipped."""
@@ -122,8 +138,29 @@ class Ledger:
         wanted = frozenset(int(state) for state in states)
         return (place for place, state in enumerate(self._states) if state in wanted)
 
-    def note(self, state: State, name: str, offset: int, size: int) -> None:
-        """Take in an entry of the log: a `done` stands for ever, of the others the last one counts."""
+    def note(self, state: State, names: list[str], offsets: Sequence[int], sizes: Sequence[int]) -> None:
+        """Take in entries of the log, in order: a `done` stands for ever, of the others the last one counts."""
+        if state is State.DONE and names:
+            first = self._place_of.get(names[0])
+            # Who works alone ends items in their order: then all of a piece is done in a few steps.
+            if first is not None and self.names[first : first + len(names)] == names:
+                self._note_done_in_order(first, offsets, sizes)
+                return
+        for name, offset, size in zip(names, offsets, sizes, strict=True):
+            self.note_one(state, name, offset, size)
+
+    def _note_done_in_order(self, first: int, offsets: Sequence[int], sizes: Sequence[int]) -> None:
+        places = slice(first, first + len(offsets))
+        before = self._states[places]
+        for state in State:
+            self._counts[state] -= before.count(state)
+        self._counts[State.DONE] += len(offsets)
+        self._states[places] = bytes((State.DONE,)) * len(offsets)
+        self._offsets[places] = array("q", offsets)
+        self._sizes[places] = array("q", sizes)
+
+    def note_one(self, state: State, name: str, offset: int, size: int) -> None:
+        """Take in one such entry."""
         place = self._place_of.get(name)
         if place is None:
             self._note_stray(state, name, offset, size)

@@ -169,7 +169,7 @@ class Opening:
     def _gone(self) -> list[str]:
         """Return the recorded keys that are no items of the sweep any more, as far as that can be known."""
         items = self._settings.items
-        if items.sha256 is None or items.all_names is None or not self._ledger.strays:
+        if not self._ledger.strays or items.all_names is None or items.sha256 is None:
             return []
         names = set(items.all_names)
         return [
@@ -214,7 +214,7 @@ class Opening:
             return
         offset = log.append([line for _, _, line in found.lines])
         for state, name, line in found.lines:
-            self._ledger.note(state, name, offset, len(line) - 1)
+            self._ledger.note_one(state, name, offset, len(line) - 1)
             offset += len(line)
 
     def _verify_files(self, log: ResultLog) -> None:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, compress
 from typing import Any
 from zlib import crc32
 
+from resumable_sweep._common_lines import (
+    DONE_START,
+    RESULT,
+    STARTED_START,
+    bodies_of,
+    done_among,
+    keys_of_done,
+    keys_of_started,
+    kinds_of,
+    runs_of,
+)
 from resumable_sweep._ledger import State
 from resumable_sweep.contract.canonical import identity
 from resumable_sweep.contract.log_format import (
@@ -28,9 +40,8 @@ from resumable_sweep.contract.log_format import (
 )
 
 _CHUNK_BYTES = 4 << 20
-_DONE_START = b'{"kind":"done","key":'
-_STARTED_START = b'{"kind":"started","at":'
-_RESULT = b',"result":'
+_FEW = 16
+"""So few lines are taken in one by one."""
 _SIDE_FILE = b'"$sweep.file"'
 _QUOTE, _BACKSLASH = b'"\\'
 _DECODER = json.JSONDecoder()
@@ -38,8 +49,8 @@ _STATES = {DONE: State.DONE, FAILED: State.FAILED, SKIPPED: State.SKIPPED, START
 _CHECKED_SINCE = 2
 """The schema version from which on a line without a checksum is a damaged one."""
 
-Note = Callable[[State, str, int, int], None]
-"""Takes in what an entry says of an item: its state, the key's identity, offset and size (bytes) of the line."""
+Note = Callable[[State, list[str], Sequence[int], Sequence[int]], None]
+"""Takes in what entries say of items: the state, the keys' identities, offsets and sizes (bytes) of the lines."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ class Scan:
 
 
 def scan(file: int, note: Note, into: Scan | None = None) -> Scan:
-    """Read the log behind the descriptor `file`, from where `into` ends on, and tell `note` of each entry of an item.
+    """Read the log behind the descriptor `file`, from where `into` ends on, and tell `note` of the entries of items.
 
     Damaged lines are listed, not raised: what the others say holds all the same.
 
@@ -105,34 +116,15 @@ def scan(file: int, note: Note, into: Scan | None = None) -> Scan:
     found = into if into is not None else Scan()
     offset = position = found.end
     rest = b""
-    done, in_progress = State.DONE, State.IN_PROGRESS
     while piece := os.pread(file, _CHUNK_BYTES, offset):
         offset += len(piece)
         data = rest + piece if rest else piece
         lines = data.split(b"\n")
         rest = lines.pop()
-        found.digest.update(memoryview(data)[: len(data) - len(rest)])
-        for line in lines:
-            start = position
-            position += len(line) + 1
-            body = line[:-CRC_BYTES]
-            # Nearly all lines are of these two kinds: they are read no further than their key.
-            if line[-CRC_BYTES:-10] == CRC_START and _fits(line, body):
-                if body.startswith(_DONE_START) and (name := _key_of_done(body)) is not None:
-                    note(done, name, start, len(line))
-                    if _SIDE_FILE in body:
-                        found.with_files.append((name, start, len(line)))
-                    found.completion = None
-                    found.lines += 1
-                    found.checked += 1
-                    continue
-                if body.startswith(_STARTED_START):
-                    note(in_progress, body[body.index(b'"key":') + 6 :].decode(), start, len(line))
-                    found.completion = None
-                    found.lines += 1
-                    found.checked += 1
-                    continue
-            _take(line, start, found, note)
+        size = len(data) - len(rest)
+        found.digest.update(memoryview(data)[:size])
+        _take_piece(lines, position, found, note, has_files=_SIDE_FILE in data)
+        position += size
     found.end = position
     found.size = offset
     if not found.lines:
@@ -140,9 +132,85 @@ def scan(file: int, note: Note, into: Scan | None = None) -> Scan:
     return found
 
 
+def _take_piece(lines: list[bytes], start: int, found: Scan, note: Note, *, has_files: bool) -> None:
+    starts = list(accumulate([len(line) + 1 for line in lines], initial=start))
+    bodies = bodies_of(lines)
+    if bodies is None:
+        for line, at in zip(lines, starts, strict=False):
+            _take(line, at, found, note)
+        return
+    kinds = kinds_of(lines)
+    for first, end in runs_of(kinds):
+        run = slice(first, end)
+        if end - first < _FEW or not _take_run(
+            bodies[run], kinds[run], starts[first : end + 1], found, note, has_files=has_files
+        ):
+            for line, at in zip(lines[run], starts[run], strict=True):
+                _take(line, at, found, note)
+        if end < len(lines):
+            _take(lines[end], starts[end], found, note)
+
+
+def _take_run(
+    bodies: list[bytes], kinds: bytes, starts: list[int], found: Scan, note: Note, *, has_files: bool
+) -> bool:
+    """Take in lines that seem to be of the two common kinds; return False, having done nothing, where they are not."""
+    is_done = done_among(kinds)
+    done = list(compress(bodies, is_done))
+    ended, begun = keys_of_done(done), keys_of_started(bodies, kinds)
+    if ended is None or begun is None:
+        return False
+    gone = set(ended)
+    # A result stands whatever else was said of its key, so that only what has none yet need be told.
+    left = [key.decode() for key in begun if key not in gone]
+    names = b"\n".join(ended).decode().split("\n") if ended else []
+    offsets = list(compress(starts, is_done))
+    sizes = [len(body) + CRC_BYTES for body in done]
+    note(State.IN_PROGRESS, left, [-1] * len(left), [0] * len(left))
+    note(State.DONE, names, offsets, sizes)
+    if has_files:
+        found.with_files += [
+            (name, offset, size)
+            for name, offset, size, body in zip(names, offsets, sizes, done, strict=True)
+            if _SIDE_FILE in body
+        ]
+    found.lines += len(bodies)
+    found.checked += len(bodies)
+    if bodies:
+        found.completion = None
+    return True
+
+
+def _take(line: bytes, start: int, found: Scan, note: Note) -> None:
+    if line[-CRC_BYTES:-10] == CRC_START and (body := line[:-CRC_BYTES]) and _fits(line, body):
+        name = _name_in(body)
+        if name is not None:
+            state = State.DONE if body.startswith(DONE_START) else State.IN_PROGRESS
+            note(state, [name], [start], [len(line)])
+            if state is State.DONE and _SIDE_FILE in body:
+                found.with_files.append((name, start, len(line)))
+            found.completion = None
+            found.lines += 1
+            found.checked += 1
+            return
+    _take_entry(line, start, found, note)
+
+
+def _name_in(body: bytes) -> str | None:
+    """Return the identity of the key in an entry of the two common kinds, None where it has to be looked at closer."""
+    try:
+        if body.startswith(DONE_START):
+            return _key_of_done(body)
+        if body.startswith(STARTED_START):
+            return body[body.index(b'"key":') + 6 :].decode()
+    except (ValueError, IndexError):  # no UTF-8, or no JSON
+        return None
+    return None
+
+
 def _key_of_done(body: bytes) -> str | None:
     """Return the identity of the key in a result's entry; None where it does not stand as this library writes it."""
-    start = len(_DONE_START)
+    start = len(DONE_START)
     first = body[start]
     if first == _QUOTE:
         end = body.find(b'"', start + 1) + 1
@@ -150,7 +218,7 @@ def _key_of_done(body: bytes) -> str | None:
             end = _end_of_value(body, start)
     else:
         end = _end_of_value(body, start) if first in b"[{" else body.find(b",", start)
-    return body[start:end].decode() if body.startswith(_RESULT, end) else None
+    return body[start:end].decode() if body.startswith(RESULT, end) else None
 
 
 def _end_of_value(body: bytes, start: int) -> int:
@@ -165,7 +233,7 @@ def _fits(line: bytes, body: bytes) -> bool:
         return False
 
 
-def _take(line: bytes, start: int, found: Scan, note: Note) -> None:
+def _take_entry(line: bytes, start: int, found: Scan, note: Note) -> None:
     if not line.strip(b" \t\r"):
         return
     found.lines += 1
@@ -194,7 +262,7 @@ def _take(line: bytes, start: int, found: Scan, note: Note) -> None:
         found.fall_backs += 1
     elif kind in _STATES:
         name = identity(entry["key"])
-        note(_STATES[kind], name, start, len(line))
+        note(_STATES[kind], [name], [start], [len(line)])
         if kind == DONE and _SIDE_FILE in line:
             found.with_files.append((name, start, len(line)))
 

@@ -252,7 +252,7 @@ class Session:
         with self._stop.shielded():
             self._log.append([self._entries.started(name, at)], sync=False)
         with self._books:
-            self._ledger.note(State.IN_PROGRESS, name, -1, 0)
+            self._ledger.note_one(State.IN_PROGRESS, name, -1, 0)
         self.display.handed_out(name)
 
     def _note_failure(self, place: int, error: BaseException | str) -> None:
@@ -271,7 +271,7 @@ class Session:
             offset = self._log.append([line], sync=not in_group, promised=in_group)
             with self._books:
                 was_done = self._ledger.state(place) is State.DONE
-                self._ledger.note(state, self._ledger.names[place], offset, len(line) - 1)
+                self._ledger.note_one(state, self._ledger.names[place], offset, len(line) - 1)
                 self._recorded += state is State.DONE and not was_done
                 self.handing_out.ended(place)
         self.display.ended()
