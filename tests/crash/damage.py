@@ -19,8 +19,9 @@ from crash.schedules import Kind, Schedule
 from crash.verdict import completed_of, finished, fresh_folder, oracle_of, prepared
 
 _BYTE_BY_BYTE = ("durable", "tried", "configured")
-"""The programs in whose files every byte is tried, but for large files; in those of the others some."""
-_SOME = 150
+"""The programs in whose files every byte is tried, but for large files and those for people; in all others some."""
+_READ_BACK = (".jsonl", ".manifest.json", ".sweep.json")
+_SOME = 60
 _LARGE = 16_384
 _CUTS = 12
 _KILLED = 0.2
@@ -50,7 +51,7 @@ def schedules() -> Iterator[Schedule]:
             for path, content in tree.items():
                 if content is None:
                     continue
-                every_byte = name in _BYTE_BY_BYTE and len(content) < _LARGE
+                every_byte = name in _BYTE_BY_BYTE and path.endswith(_READ_BACK) and len(content) < _LARGE
                 step = 1 if every_byte else max(1, len(content) // _SOME)
                 place = path.replace("/", ":")
                 for at in range(0, len(content), step):

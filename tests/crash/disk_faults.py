@@ -14,8 +14,10 @@ from crash.programs import CALL_BY_CALL, PROGRAMS
 from crash.schedules import Kind, Schedule
 from crash.verdict import after_each_life, at_the_end, fresh_folder, oracle_of, prepared, ran_again
 
-_CODES = ("ENOSPC", "EIO", "EDQUOT")
-_HOW = tuple(f"{code}-{how}" for code in _CODES for how in ("once", "lasting", "mended", "power"))
+_HOW = (
+    *(f"{code}-{how}" for code in ("ENOSPC", "EIO") for how in ("once", "lasting", "mended", "power")),
+    "EDQUOT-once",
+)
 
 
 def schedules() -> Iterator[Schedule]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import selectors
@@ -131,6 +132,7 @@ def _live(
     at_end: Callable[[Tell], None] | None,
 ) -> int:
     sys.settrace(None)  # nobody counts the lines of a process that will not live to report them
+    gc.disable()  # it would write to, and so copy, every page that is shared with the parent
     _take_away_the_pod()
     _stand_still()
     alone = threading.Lock()

@@ -11,7 +11,7 @@ from crash.reading import named
 from crash.schedules import Kind, Schedule
 from crash.verdict import after_each_life, at_the_end, fresh_folder, prepared, ran_again
 
-_SEEDS = 60
+_SEEDS = 20
 _HOW = ("alone", "together")
 _MOST_SAID = 12_000
 """Bytes; a life of these programs says about twice that."""

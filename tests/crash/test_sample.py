@@ -13,7 +13,7 @@ SEED = 20
 @pytest.mark.parametrize(
     ("kind", "count"),
     [(kills.KIND, 80), (power.KIND, 80), (disk_faults.KIND, 60), (damage.KIND, 120), (load.KIND, 6)],
-    ids=lambda value: value.name if isinstance(value, Kind) else "",
+    ids=["kill", "power", "disk", "damage", "load"],
 )
 def test_a_sample_of_schedules_changes_no_result(kind: Kind, count: int) -> None:
     for schedule in sampled(kind.schedules(), count, seed=SEED):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crash.interposer import Call, Listing
-from crash.life import Life, lived
+from crash.life import Life, Tell, lived
 from crash.program import LOG, Program
 from crash.programs import PROGRAMS
 from crash.reading import Reading, lost, reading_of, unsettled, wrong_results
@@ -42,9 +44,10 @@ def oracle_of(name: str) -> Oracle:
     with fresh_folder() as folder:
         root = prepared(program, folder)
         calls: list[Call] = []
-        first = lived(program.run, root, Listing(calls), at_end=lambda tell: tell("listing", calls))
+        first = lived(program.run, root, Listing(calls), at_end=lambda tell: _tell_all(tell, calls))
         if first.status != 0:
             raise AssertionError(f"the program {name} does not run: {first}")
+        _import_all(first.values("modules")[0])
         last = finished(program, root)
         if isinstance(last, str):
             raise AssertionError(f"the program {name} does not end: {last}")
@@ -56,6 +59,19 @@ def oracle_of(name: str) -> Oracle:
             gave_up=frozenset(reading.gave_up),
             calls=tuple(first.values("listing")[0]),
         )
+
+
+def _tell_all(tell: Tell, calls: list[Call]) -> None:
+    tell("listing", calls)
+    tell("modules", sorted(sys.modules))
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    """Import what the program has imported on its way, so that not every life does so again."""
+    for name in modules:
+        if name not in sys.modules:
+            with suppress(ImportError):
+                importlib.import_module(name)
 
 
 @contextmanager
