@@ -32,7 +32,7 @@ class Tasks:
         self._workers = workers
         self._stop = stop
         self._at_hand: set[asyncio.Task[None]] = set()
-        self._errors: list[Exception] = []
+        self._errors: list[BaseException] = []
 
     async def run(self) -> None:
         """Work on all there is to do.
@@ -67,7 +67,9 @@ class Tasks:
             if item is _END:
                 await self._wait_until_at_hand(0)
                 return
-            self._at_hand.add(asyncio.create_task(self._do(item, recorders)))
+            task = asyncio.create_task(self._do(item, recorders))
+            task.add_done_callback(_hear_out)
+            self._at_hand.add(task)
 
     async def _wait_until_at_hand(self, most: int) -> None:
         while len(self._at_hand) > most:
@@ -75,7 +77,7 @@ class Tasks:
                 self._at_hand, timeout=seconds_to_wait(self._stop), return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
-                task.result()  # a task that was cancelled, or ended by `sys.exit`, ends the sweep
+                task.result()  # one that was cancelled ends the sweep
             if not done:
                 leave_if_overdue(self._stop)
 
@@ -84,7 +86,18 @@ class Tasks:
             end = with_result(self._sweep, item, await self._work(item))
         except Exception as error:
             end = with_error(self._sweep, item, error)
+        except SystemExit as error:
+            # Raised by the work, or into it because its time is over; then the others' is, too.
+            leave_if_overdue(self._stop)
+            self._errors.append(error)
+            return
         try:
             await asyncio.get_running_loop().run_in_executor(recorders, end)
         except Exception as error:
             self._errors.append(error)  # `run` raises it
+
+
+def _hear_out(task: asyncio.Task[None]) -> None:
+    # What ends the loop ends it before anybody asks its task, which asyncio would complain of.
+    if not task.cancelled():
+        task.exception()
