@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from resumable_sweep.contract.manifest import Manifest, manifest_path, parsed_ma
 _HEADER_START = b'{"kind":"header"'
 """What every log starts with, so that a torn first line is told apart from a file that is no log."""
 _CHUNK_BYTES = 4 << 20
+_READ_AHEAD_BYTES = 256 << 10
 _open_logs: weakref.WeakSet[ResultLog] = weakref.WeakSet()
 
 
@@ -153,6 +154,19 @@ class ResultLog:
             offset += len(piece)
             size -= len(piece)
         return b"".join(pieces)
+
+    def read_each(self, places: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        """Yield what stands at each offset of that size (bytes), with few reads where they follow on one another."""
+        start, held, cuts = 0, b"", self._cuts
+        for offset, size in places:
+            if cuts != self._cuts:  # what was read ahead may have been written anew
+                held, cuts = b"", self._cuts
+            if not start <= offset <= offset + size <= start + len(held):
+                is_near = start <= offset <= start + len(held) + _READ_AHEAD_BYTES
+                # Behind the end there may be half a line.
+                ahead = min(_READ_AHEAD_BYTES, self.scan.end - offset) if is_near else size
+                start, held = offset, self.read(offset, max(size, ahead))
+            yield held[offset - start : offset - start + size]
 
     def write_manifest(self) -> None:
         """Write the manifest of what the log holds now, if that is not what it says already.

@@ -15,10 +15,15 @@ def seconds_saved(read: Callable[[int, int], bytes], lines: Iterable[tuple[int, 
     `lines` are their offsets and sizes (bytes), `read` returns bytes of the log by these. Only the end of a line is
     read, where the times stand; what has none there (from another package, say) counts as nothing.
     """
+    ends = ((offset + size, min(size, _TAIL_BYTES)) for offset, size in lines)
+    return seconds_between(read(end - tail, tail) for end, tail in ends)
+
+
+def seconds_between(lines: Iterable[bytes]) -> float:
+    """Return the same of lines that are read already."""
     total = 0.0
-    for offset, size in lines:
-        tail = min(size, _TAIL_BYTES)
-        found = _TIMES.findall(read(offset + size - tail, tail))
+    for line in lines:
+        found = _TIMES.findall(line, max(0, len(line) - _TAIL_BYTES))
         if found:
             started, ended = found[-1]
             total += max(0.0, float(ended) - float(started))

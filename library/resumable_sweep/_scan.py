@@ -7,7 +7,8 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, compress
+from itertools import accumulate, compress, count
+from operator import add
 from typing import Any
 from zlib import crc32
 
@@ -39,7 +40,8 @@ from resumable_sweep.contract.log_format import (
     entry_of,
 )
 
-_CHUNK_BYTES = 4 << 20
+_PIECE_BYTES = 256 << 10
+"""So much is read at once: as much as stays in a processor's cache while it is gone through several times."""
 _FEW = 16
 """So few lines are taken in one by one."""
 _SIDE_FILE = b'"$sweep.file"'
@@ -116,7 +118,8 @@ def scan(file: int, note: Note, into: Scan | None = None) -> Scan:
     found = into if into is not None else Scan()
     offset = position = found.end
     rest = b""
-    while piece := os.pread(file, _CHUNK_BYTES, offset):
+    # A line of many pieces must not be put together anew with each.
+    while piece := os.pread(file, max(_PIECE_BYTES, len(rest)), offset):
         offset += len(piece)
         data = rest + piece if rest else piece
         lines = data.split(b"\n")
@@ -133,7 +136,7 @@ def scan(file: int, note: Note, into: Scan | None = None) -> Scan:
 
 
 def _take_piece(lines: list[bytes], start: int, found: Scan, note: Note, *, has_files: bool) -> None:
-    starts = list(accumulate([len(line) + 1 for line in lines], initial=start))
+    starts = list(map(add, accumulate(map(len, lines), initial=start), count()))
     bodies = bodies_of(lines)
     if bodies is None:
         for line, at in zip(lines, starts, strict=False):

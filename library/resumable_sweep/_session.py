@@ -8,9 +8,11 @@ import threading
 import time
 import traceback as tracebacks
 import warnings
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from resumable_sweep._display import Counts, Display
@@ -23,7 +25,7 @@ from resumable_sweep._ledger import State
 from resumable_sweep._opening import CheckpointFellBack, Opened
 from resumable_sweep._outcome import FailedItem, ResultInvalid, failures_of, found_failed
 from resumable_sweep._random_keeping import RandomKeeping
-from resumable_sweep._saved_time import seconds_saved
+from resumable_sweep._saved_time import seconds_between
 from resumable_sweep._seeds import SeedSequence, seed_of
 from resumable_sweep._settings import Settings
 from resumable_sweep._statistics import Stats, write_statistics
@@ -88,13 +90,14 @@ class Session:
 
     def completed(self) -> list[Any]:
         """Return the results of the items that were done on entering."""
-        places = (self._ledger.where(place) for place in self.opened.replayed)
-        return [self._result_at(*where) for where in (*self.opened.unplaced, *places)]
+        return [self._result_in(line) for line in self._replayed()]
 
     def results(self) -> Iterator[tuple[Any, Any]]:
         """Yield item and result of each item that is done by now."""
-        for place in list(self._ledger.places(State.DONE)):
-            yield self._ledger.values[place], self._result_at(*self._ledger.where(place))
+        places = array("q", self._ledger.places(State.DONE))
+        lines = self._log.read_each(map(self._ledger.where, places))
+        for place, line in zip(places, lines, strict=True):
+            yield self._ledger.values[place], self._result_in(line)
 
     def record(self, item: Any, result: Any, *, durable: bool) -> Any:
         """Keep the result of `item`."""
@@ -302,8 +305,12 @@ class Session:
             self._log.append([self._entries.complete(**said)])
             self._log.scan.completion = said
 
-    def _result_at(self, offset: int, size: int) -> Any:
-        return self._decoded(json.loads(self._log.read(offset, size))["result"])
+    def _replayed(self) -> Iterator[bytes]:
+        """Yield the lines of the results that were there on entering."""
+        return self._log.read_each(chain(self.opened.unplaced, map(self._ledger.where, self.opened.replayed)))
+
+    def _result_in(self, line: bytes) -> Any:
+        return self._decoded(json.loads(line.decode())["result"])
 
     def _decoded(self, value: Any) -> Any:
         return decoded_value(value, fetch=self.opened.files.fetch, decode=self._values.decode)
@@ -323,8 +330,7 @@ class Session:
 
     def _saved(self) -> float:
         if self._seconds_saved is None:
-            places = (self._ledger.where(place) for place in self.opened.replayed)
-            self._seconds_saved = seconds_saved(self._log.read, (*self.opened.unplaced, *places))
+            self._seconds_saved = seconds_between(self._replayed())
         return self._seconds_saved
 
     def _counts(self) -> Counts:

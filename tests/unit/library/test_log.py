@@ -389,5 +389,42 @@ def test_threads_that_wait_for_the_disk_share_a_call(path: Path, monkeypatch: py
     assert sorted(keys(path)) == [0, 1, 2, 3]
 
 
+def test_lines_are_read_in_any_order_while_others_come(path: Path) -> None:
+    with opened(path) as (log, _):
+        starts = [log.append([line]) for line in LINES]
+        places = [(starts[at], len(LINES[at]) - 1) for at in (2, 0, 1, 3, 3)]
+        lines = log.read_each(places)
+        assert next(lines) == LINES[2][:-1]
+        log.append([b"x" * 10])
+        assert list(lines) == [LINES[at][:-1] for at in (0, 1, 3, 3)]
+
+
+def test_lines_that_follow_on_one_another_are_read_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, pread = [], os.pread
+    many = [line_of({"kind": "done", "key": key, "result": "y" * 100}) for key in range(3000)]
+    with opened(path) as (log, _):
+        start = log.append(many)
+        places = [(start + sum(map(len, many[:at])), len(line) - 1) for at, line in enumerate(many)]
+        monkeypatch.setattr(os, "pread", lambda *given: (calls.append(given), pread(*given))[1])
+        assert list(log.read_each(places)) == [line[:-1] for line in many]
+        assert len(calls) < 5
+        assert list(log.read_each(reversed(places))) == [line[:-1] for line in reversed(many)]
+
+
+def test_what_was_read_ahead_is_read_again_where_the_disk_took_it_away(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(path) as (log, _):
+        first = log.append(LINES[:1])
+        gone = log.append(LINES[1:2], sync=False)
+        lines = log.read_each([(first, len(LINES[0]) - 1), (gone, len(LINES[2]) - 1)])
+        assert next(lines) == LINES[0][:-1]
+        with monkeypatch.context() as broken, pytest.raises(OSError, match="nothing was added"):
+            broken.setattr(os, "fsync", _fail)
+            log.sync()
+        assert log.append(LINES[2:3]) == gone
+        assert list(lines) == [LINES[2][:-1]]
+
+
 def _fail(file: int) -> None:
     raise OSError(errno.EIO, "Input/output error")
