@@ -31,6 +31,7 @@ class GroupCommit:
         self._seconds = seconds
         self._clock = clock
         self._changed = threading.Condition()
+        self._flushing = threading.Lock()
         self._waiting = 0
         self._first_at = 0.0
         self._error: BaseException | None = None
@@ -46,11 +47,12 @@ class GroupCommit:
             Where a group, this or an earlier one, could not be brought to disk; it is tried again with the next.
         """
         with self._changed:
-            self._raise_what_went_wrong()
+            # Counted even where an earlier group's error is raised: it is in the log, and waits like the others.
             self._waiting += 1
             if self._waiting == 1:
                 self._first_at = self._clock()
                 self._watch()
+            self._raise_what_went_wrong()
             is_full = self._every is not None and self._waiting >= self._every
         if is_full:
             self.flush()
@@ -62,13 +64,16 @@ class GroupCommit:
         ------
         OSError
         """
-        with self._changed:
-            taken = self._waiting
-        self._commit()
-        with self._changed:
-            self._waiting -= taken
-            self._first_at = self._clock()
-            self._error = None
+        # One at a time: two that took the same records off would leave the next ones uncounted.
+        with self._flushing:
+            with self._changed:
+                taken, began = self._waiting, self._clock()
+            self._commit()
+            with self._changed:
+                self._waiting -= taken
+                # What was recorded meanwhile may be as old as this.
+                self._first_at = began
+                self._error = None
 
     def close(self) -> None:
         """Let the thread end; what is waiting is left to `flush`."""
