@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from resumable_sweep._outcome import ResultInvalid, SkipItem
+from resumable_sweep._outcome import ResultInvalid, SkipItem, WorkersCannotStart
 from resumable_sweep._sweep import ResumableSweep
 
 Ending = Callable[[], Any]
@@ -17,9 +17,15 @@ def ending_of(sweep: ResumableSweep, item: Any, work: Callable[[Any], Any]) -> E
     """Do `work` on `item`, and return what writes down how that ended.
 
     The two are apart so that the one who waits for the work decides whether it still counts.
+
+    Raises
+    ------
+    WorkersCannotStart
     """
     try:
         return with_result(sweep, item, work(item))
+    except WorkersCannotStart:
+        raise  # no work was done
     except Exception as error:
         return with_error(sweep, item, error)
 

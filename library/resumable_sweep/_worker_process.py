@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import threading
-import traceback as tracebacks
 from collections.abc import Callable
-from contextlib import suppress
-from multiprocessing import connection, get_context, parent_process, process, resource_tracker
+from multiprocessing import connection, get_context, process, resource_tracker
 from types import TracebackType
 from typing import Any, Self
 
 from resumable_sweep._invalid import SettingsInvalid
-from resumable_sweep._outcome import ResultInvalid, WorkerDied, WorkersCannotStart
+from resumable_sweep._outcome import WorkerDied, WorkersCannotStart
 from resumable_sweep._stopping import STOP_SIGNALS
+from resumable_sweep._worker_side import LOOK_SECONDS, READY, serve
 
-_LOOK_SECONDS = 1.0
-"""So often each side looks whether the other is alive, where no end of a pipe says so: forked children keep it open."""
 _LEAVE_SECONDS = 5.0
 """So long a process may take to end of its own accord."""
 
-_READY = b"ready"
 _starting = threading.Lock()
 
 
@@ -67,49 +62,53 @@ class WorkerProcess:
             Where the process died; the next call starts another one.
         """
         data = _pickled_call(item, keywords)
+        if self._pipe is not None and self._process.exitcode is not None:
+            self._drop()  # it died with nothing at hand, so this item is not to blame
         if self._pipe is None:
             self._start()
-        answer = self._exchange(data)
-        result, error, text = pickle.loads(answer)
+        result, error, text = pickle.loads(self._exchange(data))
         if error is None:
             return result
         error.__cause__ = _InWorker(text)
         raise error
 
-    def end(self) -> None:
-        """Let the process end after the call at hand; to be followed by `kill`, which waits for it."""
+    def close(self) -> None:
+        """Ask the process to end, which has nothing at hand."""
         with self._lock:
             self._is_ended = True
             if self._pipe is not None:
                 self._pipe.close()
-        if self._process is not None:
-            self._process.join(_LEAVE_SECONDS)
 
     def kill(self) -> None:
-        """End the process at once; none is started any more."""
+        """End the process at once, and start none any more."""
         with self._lock:
             self._is_ended = True
-            started = self._process
-            if started is not None:
-                started.kill()
-        if started is not None:
-            started.join(_LEAVE_SECONDS)
+            if self._process is not None:
+                self._process.kill()
+
+    def join(self) -> None:
+        """Wait for the end of the process, but not for ever."""
+        if self._process is not None:
+            self._process.join(_LEAVE_SECONDS)
 
     def _start(self) -> None:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        with self._lock:
+        with self._lock, theirs:
             if self._is_ended:
                 raise WorkerDied("the sweep has ended")
-            self._process = context.Process(target=serve, args=(theirs,), name=self._name)
-            _start_with_stop_signals_blocked(self._process)
-        theirs.close()
+            starting = context.Process(target=serve, args=(theirs,), name=self._name)
+            try:
+                _start_with_stop_signals_blocked(starting)
+            except OSError as error:
+                raise WorkersCannotStart(f"no worker process can be started: {error}") from error
+            self._process = starting
         self._pipe = ours
         try:
             ready = self._exchange(self._function)
         except WorkerDied as error:
             raise WorkersCannotStart(f"{error}, before it could start to work: see what it wrote above") from error
-        if ready != _READY:
+        if ready != READY:
             _, why, text = pickle.loads(ready)
             self._drop()
             raise WorkersCannotStart(
@@ -122,10 +121,11 @@ class WorkerProcess:
         try:
             self._pipe.send_bytes(data)
             while True:
-                ready = connection.wait([self._pipe, self._process.sentinel], timeout=_LOOK_SECONDS)
-                if self._pipe in ready:
+                ready = connection.wait([self._pipe, self._process.sentinel], timeout=LOOK_SECONDS)
+                is_dead = bool(ready) or self._process.exitcode is not None
+                if self._pipe in ready or (is_dead and self._pipe.poll()):
                     return self._pipe.recv_bytes()
-                if ready or self._process.exitcode is not None:
+                if is_dead:
                     raise EOFError
         except (EOFError, OSError) as error:
             raise WorkerDied(self._drop()) from error
@@ -160,7 +160,9 @@ class WorkerProcesses:
         try:
             if error is None:
                 for one in self.each:
-                    one.end()
+                    one.close()
+                for one in self.each:
+                    one.join()
         finally:
             self.kill()
 
@@ -168,6 +170,8 @@ class WorkerProcesses:
         """End them at once."""
         for one in self.each:
             one.kill()
+        for one in self.each:
+            one.join()
 
 
 def check_is_main_program() -> None:
@@ -201,29 +205,6 @@ def pickled_function(function: Callable[..., Any]) -> bytes:
         ) from error
 
 
-def serve(pipe: connection.Connection) -> None:
-    """Be a worker process: take a function from `pipe`, then items, and answer each with what the function returns."""
-    _leave_stops_to_the_parent()
-    threading.Thread(target=_end_with_the_parent, name="end with the parent", daemon=True).start()
-    with suppress(EOFError, OSError):  # the parent wants no more
-        try:
-            function = pickle.loads(pipe.recv_bytes())
-        except Exception as error:
-            pipe.send_bytes(_pickled_error(error))
-            return
-        pipe.send_bytes(_READY)
-        while True:
-            pipe.send_bytes(_answer(function, pipe.recv_bytes()))
-
-
-def _answer(function: Callable[..., Any], data: bytes) -> bytes:
-    try:
-        item, keywords = pickle.loads(data)
-        return _pickled_result(function(item, **keywords))
-    except BaseException as error:  # `sys.exit` ends the parent, as it would without processes
-        return _pickled_error(error)
-
-
 def _pickled_call(item: Any, keywords: dict[str, Any]) -> bytes:
     try:
         return pickle.dumps((item, keywords), pickle.HIGHEST_PROTOCOL)
@@ -231,26 +212,6 @@ def _pickled_call(item: Any, keywords: dict[str, Any]) -> bytes:
         raise TypeError(
             f'the item cannot be sent to a worker process ({error}): make it of plain data, or use mode="threads"'
         ) from error
-
-
-def _pickled_result(result: Any) -> bytes:
-    try:
-        return pickle.dumps((result, None, ""), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        raise ResultInvalid(
-            f"the result cannot be sent from the worker process ({error}): return plain data. It is {result!r:.200}"
-        ) from error
-
-
-def _pickled_error(error: BaseException) -> bytes:
-    text = "".join(tracebacks.format_exception(error))
-    try:
-        data = pickle.dumps((None, error, text), pickle.HIGHEST_PROTOCOL)
-        pickle.loads(data)  # many a class of errors can be written so, and not be read
-    except Exception:
-        stands_in = RuntimeError("".join(tracebacks.format_exception_only(error)).strip())
-        return pickle.dumps((None, stands_in, text), pickle.HIGHEST_PROTOCOL)
-    return data
 
 
 def _how_it_ended(status: int) -> str:
@@ -275,35 +236,3 @@ def _start_with_stop_signals_blocked(new: Any) -> None:
             new.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _leave_stops_to_the_parent() -> None:
-    """Have the signals that stop a sweep do nothing here: the parent decides what becomes of the item at hand.
-
-    Not by ignoring them: programs that the function starts would inherit that, and could not be ended.
-    """
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in STOP_SIGNALS:
-        if before[number] != signal.SIG_IGN:
-            signal.signal(number, _do_nothing)
-            signal.siginterrupt(number, False)
-
-    def put_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    os.register_at_fork(after_in_child=put_back)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-
-
-def _do_nothing(signum: int, frame: object) -> None:
-    pass
-
-
-def _end_with_the_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    # The parent's thread that started this process may end before the parent does, so PR_SET_PDEATHSIG is of no use.
-    while os.getppid() == parent.pid:
-        parent.join(_LOOK_SECONDS)
-    os._exit(1)

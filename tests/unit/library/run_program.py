@@ -1,6 +1,7 @@
 """A sweep by `run` in a process of its own; its one argument is what `started_run.started` was given, as JSON.
 
-It prints `ran KEY PID` when an item begins and `returned JSON` with what `run` returned.
+It prints `imported PID` in a worker process, `ran KEY PID` when an item begins and `returned JSON` with what `run`
+returned.
 """
 
 from __future__ import annotations
@@ -63,5 +64,8 @@ def main(given: dict[str, Any]) -> None:
     say("returned", json.dumps(returned))
 
 
+if __name__ == "__mp_main__":  # in a worker process
+    say("imported", os.getpid())
+    wait_for_file(json.loads(sys.argv[1])["import_waits_for"])
 if __name__ == "__main__":
     main(json.loads(sys.argv[1]))

@@ -19,7 +19,8 @@ PROGRAM = Path(__file__).with_name("run_program.py")
 class StartedRun:
     """`run_program.py` in a process group of its own, which is killed at the end of the block.
 
-    `wait_for` is a file without which no item ends, `hang` the item that never does.
+    `wait_for` is a file without which no item ends, and `import_waits_for` one without which no worker process imports
+    the program; `hang` is the item that never ends.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class StartedRun:
         mode: str | None = None,
         wait_for: Path | None = None,
         hang: int | None = None,
+        import_waits_for: Path | None = None,
         **parameters: Any,
     ) -> None:
         given = {
@@ -39,6 +41,7 @@ class StartedRun:
             "mode": mode,
             "wait_for": "" if wait_for is None else str(wait_for),
             "hang": hang,
+            "import_waits_for": "" if import_waits_for is None else str(import_waits_for),
             "parameters": {"checkpoint_path": str(log), **parameters},
         }
         self.process = subprocess.Popen(
