@@ -17,8 +17,8 @@ _CHUNK_BYTES = 1 << 20
 
 def write_at(file: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of `data` at `offset` of the descriptor `file`, however many calls that takes."""
+    written = os.pwrite(file, data, offset)
     view = memoryview(data)
-    written = 0
     while written < len(view):
         written += os.pwrite(file, view[written:], offset + written)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,7 +43,7 @@ class HandingOut:
         self._started = started
         self._lock = threading.Lock()
         self._at_work: dict[int, tuple[int, float]] = {}
-        self._by_object: dict[int, int] = {}
+        self._by_object: OrderedDict[int, int] = OrderedDict()
         self.is_exhausted = source.is_sized
 
     def a_pass(self) -> Iterator[Any]:
@@ -113,8 +114,7 @@ class HandingOut:
     def _remember(self, place: int) -> None:
         self._by_object[id(self._ledger.values[place])] = place
         while len(self._by_object) > _REMEMBERED + len(self._at_work):
-            oldest = next(iter(self._by_object))
-            kept = self._by_object.pop(oldest)
+            oldest, kept = self._by_object.popitem(last=False)
             if kept in self._at_work:
                 self._by_object[oldest] = kept
 

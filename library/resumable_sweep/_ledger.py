@@ -27,6 +27,11 @@ class State(IntEnum):
     DONE = 4
 
 
+# Looked up once: an enumeration's members and calls take longer than all else that is done for an item here.
+_STATES = tuple(State)
+_IN_PROGRESS, _FAILED, _SKIPPED, _DONE = State.IN_PROGRESS, State.FAILED, State.SKIPPED, State.DONE
+
+
 @dataclass(slots=True)
 class Record:
     """What the log says of one key: its state, the entry that decides it (`offset`, `size`; bytes), failures so far."""
@@ -115,11 +120,11 @@ class Ledger:
 
     def state(self, place: int) -> State:
         """Return how the item at `place` stands."""
-        return State(self._states[place])
+        return _STATES[self._states[place]]
 
     def is_settled(self, place: int) -> bool:
         """Return whether nothing is left to do with the item at `place`."""
-        return self._states[place] >= State.SKIPPED
+        return self._states[place] >= _SKIPPED
 
     def failures(self, place: int) -> int:
         """Return how often the item at `place` has failed."""
@@ -166,15 +171,15 @@ class Ledger:
             self._note_stray(state, name, offset, size)
             return
         before = self._states[place]
-        if state is State.FAILED:
+        if state is _FAILED:
             self._failures[place] = self._failures.get(place, 0) + 1
-        if before == State.DONE and state is not State.DONE:
+        if before == _DONE and state is not _DONE:
             return
         if before != state:
             self._states[place] = state
             self._counts[before] -= 1
             self._counts[state] += 1
-        if state is not State.IN_PROGRESS:
+        if state is not _IN_PROGRESS:
             self._offsets[place] = offset
             self._sizes[place] = size
 

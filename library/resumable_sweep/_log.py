@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ _HEADER_START = b'{"kind":"header"'
 """What every log starts with, so that a torn first line is told apart from a file that is no log."""
 _CHUNK_BYTES = 4 << 20
 _READ_AHEAD_BYTES = 256 << 10
+_NOTHING = nullcontext()
 _open_logs: weakref.WeakSet[ResultLog] = weakref.WeakSet()
 
 
@@ -262,13 +263,13 @@ class ResultLog:
             offset += len(piece)
         return digest.hexdigest()
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> AbstractContextManager[None]:
         """Keep forked relatives from appending, and take in what they have."""
-        if self._peers is None:
-            yield
-            return
-        with self._peers.held():
+        return _NOTHING if self._peers is None else self._held(self._peers)
+
+    @contextmanager
+    def _held(self, peers: FileLock) -> Iterator[None]:
+        with peers.held():
             if os.fstat(self._file).st_size > self.scan.end:
                 scan(self._file, self._note, self.scan)
                 if self.scan.size > self.scan.end:

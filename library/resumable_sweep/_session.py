@@ -25,7 +25,7 @@ from resumable_sweep._ledger import State
 from resumable_sweep._opening import CheckpointFellBack, Opened
 from resumable_sweep._outcome import FailedItem, ResultInvalid, failures_of, found_failed
 from resumable_sweep._random_keeping import RandomKeeping
-from resumable_sweep._saved_time import seconds_between
+from resumable_sweep._saved_time import seconds_saved
 from resumable_sweep._seeds import SeedSequence, seed_of
 from resumable_sweep._settings import Settings
 from resumable_sweep._statistics import Stats, write_statistics
@@ -330,7 +330,7 @@ class Session:
 
     def _saved(self) -> float:
         if self._seconds_saved is None:
-            self._seconds_saved = seconds_between(self._replayed())
+            self._seconds_saved = seconds_saved(self._replayed())
         return self._seconds_saved
 
     def _counts(self) -> Counts:
