@@ -14,6 +14,7 @@ from typing import Any
 
 from resumable_sweep._disk import make_folder, naming, replace_whole, sync_folder, write_at
 from resumable_sweep._file_lock import FileLock, locked
+from resumable_sweep._leavings import remove_leavings
 from resumable_sweep._salvage import Salvaged, salvaged_log
 from resumable_sweep._scan import Damage, Note, Scan, scan
 from resumable_sweep.contract.log_format import HEADER, SCHEMA_VERSION, LogInvalid, line_of
@@ -86,6 +87,7 @@ class ResultLog:
         file = locked(path, timeout_s=lock_timeout_s)
         log = cls(path, file, note=note)
         try:
+            remove_leavings(path)
             log._recover(header, forget)
         except BaseException:
             log.close()

@@ -141,7 +141,12 @@ def at_the_end(program: Program, root: Path, lives: Sequence[Life], *, bound: in
     if reading.gave_up != oracle.gave_up:
         wrong.append(f"failed for good are {sorted(reading.gave_up)}, not {sorted(oracle.gave_up)}")
     wrong += ran_again(lives, bound=bound)
+    wrong += [f"{path.name} was left behind" for path in _temporaries(root / LOG)]
     return wrong
+
+
+def _temporaries(log: Path) -> list[Path]:
+    return [*log.parent.glob(f".{log.name}*.tmp.*"), *log.parent.glob(f"{log.name}.files/.*.tmp.*")]
 
 
 def promised(life: Life, bound: int) -> list[str]:
