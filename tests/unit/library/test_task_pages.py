@@ -22,6 +22,7 @@ PAGES = [
     "make-records-cheaper-or-safer",
     "notice-changes",
     "resume-from-elsewhere",
+    "run-in-parallel",
     "split-over-machines",
     "stop-in-time",
     "use-random-numbers",
