@@ -111,11 +111,12 @@ class LogView:
         return self.scan.header
 
     def standings(self) -> Iterator[Standing]:
-        """Yield how each item stands: those given in their order, then others in the order the log speaks of them."""
+        """Yield how each item stands: those given in their order, then others in the order in which they ended."""
         ledger = self._ledger
         for place, name in enumerate(ledger.names):
             yield Standing(name, ledger.state(place), *ledger.where(place), ledger.failures(place))
-        for name, stray in ledger.strays.items():
+        # Those without an entry that decides anything were begun and never ended: they come last.
+        for name, stray in sorted(ledger.strays.items(), key=lambda one: (one[1].offset < 0, one[1].offset)):
             yield Standing(name, stray.state, stray.offset, stray.size, stray.failures)
 
     def of_items(self) -> Iterator[Standing]:

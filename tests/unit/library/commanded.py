@@ -1,0 +1,50 @@
+"""The command `resumable-sweep`, called in this process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resumable_sweep._command.program import main
+
+
+@dataclass(frozen=True)
+class Said:
+    """How the command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Command:
+    """Calls the command, and hears what it says."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def __call__(self, *words: str | Path) -> Said:
+        self._capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as error:  # argparse's, and that of a stop
+            code = error.code if isinstance(error.code, int) else 1
+        out, err = self._capsys.readouterr()
+        return Said(code, out, err)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """What lies below `folder`, by its path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
