@@ -197,9 +197,11 @@ class ResultLog:
             pass
 
     def close(self) -> None:
-        """Close the log and give up its lock."""
+        """Close the log and give up its lock; one who is writing is waited for, one who comes later gets an error."""
         _open_logs.discard(self)
-        os.close(self._file)
+        with self._syncing, self._writing:
+            os.close(self._file)
+            self._file = -1  # the number may be another file's by now
         if self._peers is not None:
             self._peers.close()
 

@@ -427,5 +427,17 @@ def test_what_was_read_ahead_is_read_again_where_the_disk_took_it_away(
         assert list(lines) == [LINES[2][:-1]]
 
 
+def test_a_thread_that_is_late_writes_into_no_file_that_has_the_number_of_the_closed_log(path: Path) -> None:
+    with opened(path) as (log, _):
+        pass
+    with path.with_name("other").open("w+b") as other:
+        before = path.read_bytes()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            log.append(LINES[:1])
+        other.seek(0)
+        assert other.read() == b""
+    assert path.read_bytes() == before
+
+
 def _fail(file: int) -> None:
     raise OSError(errno.EIO, "Input/output error")
