@@ -42,14 +42,16 @@ class Entries:
             f'{{"kind":"done","key":{name},"result":{result},{self._origin_json},{times}{more}'.encode()
         )
 
-    def failed(self, name: str, *, error: str, traceback: str, started: float | None) -> bytes:
+    def failed(
+        self, name: str, *, error: str, traceback: str, started: float | None, random_state: Any = None
+    ) -> bytes:
         """A try of an item went wrong."""
         said = {"error": error, "traceback": traceback, **self._origin, "started": started, "ended": self._clock()}
-        return self._of_item(FAILED, name, said)
+        return self._of_item(FAILED, name, said, random_state)
 
-    def skipped(self, name: str, why: str) -> bytes:
+    def skipped(self, name: str, why: str, *, random_state: Any = None) -> bytes:
         """The program will not do the item."""
-        return self._of_item(SKIPPED, name, {"why": why, **self._origin, "at": self._clock()})
+        return self._of_item(SKIPPED, name, {"why": why, **self._origin, "at": self._clock()}, random_state)
 
     def complete(self, *, total: int, keys_sha256: str, skipped: int) -> bytes:
         """All of the shard's items are settled."""
@@ -66,9 +68,11 @@ class Entries:
     def fallback(self, *, source: str, reason: str, kept_as: str | None, used: str) -> bytes:
         """Something damaged was set aside."""
         said = {"source": source, "reason": reason, "kept_as": kept_as, "used": used, "at": self._clock()}
-        return line_of({"kind": FALLBACK, **said})
+        # Paths may hold bytes that are no UTF-8.
+        return checked_line(_ENCODE({"kind": FALLBACK, **said})[:-1].encode("utf-8", "backslashreplace"))
 
-    def _of_item(self, kind: str, name: str, said: dict[str, Any]) -> bytes:
-        text = _ENCODE(said)[1:-1]
+    def _of_item(self, kind: str, name: str, said: dict[str, Any], random_state: Any) -> bytes:
+        more = {} if random_state is None else {"random_state": random_state}
+        text = _ENCODE({**said, **more})[1:-1]
         # Half of a surrogate pair, as an error's text may hold it, has no form in UTF-8.
         return checked_line(f'{{"kind":"{kind}","key":{name},{text}'.encode("utf-8", "backslashreplace"))

@@ -7,6 +7,7 @@ somebody asks for them.
 from __future__ import annotations
 
 import json
+import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,9 +48,13 @@ class Ledger:
 
     `strays` are keys in the log that are no items: of a list that was longer once, of another shard, or of items that
     are still to come where their number is unknown.
+
+    Any thread may add items and note entries: records, items that come one by one, and what forked children have
+    appended meet here.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self.names: list[str] = []
         self.values: list[Any] = []
         self.strays: dict[str, Record] = {}
@@ -71,6 +76,10 @@ class Ledger:
         ItemsInvalid
             Where there is one of that key.
         """
+        with self._lock:
+            return self._add(name, value)
+
+    def _add(self, name: str, value: Any) -> int:
         place = len(self.names)
         before = self._place_of.setdefault(name, place)
         if before != place:
@@ -97,8 +106,9 @@ class Ledger:
         ItemsInvalid
             Where two have the same key.
         """
-        places = {} if self.names or self.strays else dict(zip(names, range(len(names)), strict=True))
-        if len(places) == len(names):
+        is_first = not (self.names or self.strays)
+        places = dict(zip(names, range(len(names)), strict=True)) if is_first else {}
+        if is_first and len(places) == len(names):
             self.names, self.values, self._place_of = names.copy(), values.copy(), places
             self.forget()
             return
@@ -132,7 +142,8 @@ class Ledger:
 
     def where(self, place: int) -> tuple[int, int]:
         """Return offset and size (bytes) of the log's entry that decides the state of the item at `place`."""
-        return self._offsets[place], self._sizes[place]
+        with self._lock:
+            return self._offsets[place], self._sizes[place]
 
     def count(self, state: State) -> int:
         """Return how many items stand like that."""
@@ -145,14 +156,15 @@ class Ledger:
 
     def note(self, state: State, names: list[str], offsets: Sequence[int], sizes: Sequence[int]) -> None:
         """Take in entries of the log, in order: a `done` stands for ever, of the others the last one counts."""
-        if state is State.DONE and names:
-            first = self._place_of.get(names[0])
-            # Who works alone ends items in their order: then all of a piece is done in a few steps.
-            if first is not None and self.names[first : first + len(names)] == names:
-                self._note_done_in_order(first, offsets, sizes)
-                return
-        for name, offset, size in zip(names, offsets, sizes, strict=True):
-            self.note_one(state, name, offset, size)
+        with self._lock:
+            if state is State.DONE and names:
+                first = self._place_of.get(names[0])
+                # Who works alone ends items in their order: then all of a piece is done in a few steps.
+                if first is not None and self.names[first : first + len(names)] == names:
+                    self._note_done_in_order(first, offsets, sizes)
+                    return
+            for name, offset, size in zip(names, offsets, sizes, strict=True):
+                self._note_one(state, name, offset, size)
 
     def _note_done_in_order(self, first: int, offsets: Sequence[int], sizes: Sequence[int]) -> None:
         places = slice(first, first + len(offsets))
@@ -166,6 +178,10 @@ class Ledger:
 
     def note_one(self, state: State, name: str, offset: int, size: int) -> None:
         """Take in one such entry."""
+        with self._lock:
+            self._note_one(state, name, offset, size)
+
+    def _note_one(self, state: State, name: str, offset: int, size: int) -> None:
         place = self._place_of.get(name)
         if place is None:
             self._note_stray(state, name, offset, size)
@@ -193,11 +209,20 @@ class Ledger:
         self._counts = [0] * len(State)
         self._counts[State.MISSING] = len(self.names)
 
-    def take_back(self, place: int) -> None:
-        """Forget the result of the item at `place`: it cannot be read any more, so the item runs again."""
-        self._counts[self._states[place]] -= 1
-        self._counts[State.MISSING] += 1
-        self._states[place] = State.MISSING
+    def take_back(self, name: str) -> None:
+        """Forget the result of that key: it cannot be read any more, so the item runs again."""
+        with self._lock:
+            place = self._place_of.get(name)
+            if place is None:
+                self.strays[name] = Record(failures=self.strays[name].failures)
+                return
+            self._counts[self._states[place]] -= 1
+            self._counts[State.MISSING] += 1
+            self._states[place] = State.MISSING
+
+    def start_as_child(self) -> None:
+        """Make this usable in a forked child, whatever the parent's threads were doing."""
+        self._lock = threading.Lock()
 
     def _note_stray(self, state: State, name: str, offset: int, size: int) -> None:
         record = self.strays.setdefault(name, Record())

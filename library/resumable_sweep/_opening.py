@@ -220,14 +220,23 @@ class Opening:
     def _verify_files(self, log: ResultLog) -> None:
         """Take back every result whose side files are not what they were: its item runs again."""
         for name, offset, size in log.scan.with_files:
-            place = self._ledger.place(name)
-            if place is None or self._ledger.where(place) != (offset, size):
+            if not self._is_result_of(name, offset, size):
                 continue
-            entry = json.loads(log.read(offset, size))
-            problems = [problem for file in side_files_in(entry) if (problem := self._files.verify(file)) is not None]
+            # Not those of the random states: all but the newest are gone, and rightly so.
+            result = json.loads(log.read(offset, size))["result"]
+            problems = [problem for file in side_files_in(result) if (problem := self._files.verify(file)) is not None]
             if problems:
-                self._ledger.take_back(place)
+                self._ledger.take_back(name)
                 self._fall_back("a side file", problems[0], None, f"nothing: item {name:.200} runs again")
+
+    def _is_result_of(self, name: str, offset: int, size: int) -> bool:
+        """Return whether that entry of the log is the result that counts of the key, be it an item's or yet to be."""
+        ledger = self._ledger
+        place = ledger.place(name)
+        if place is not None:
+            return ledger.state(place) is State.DONE and ledger.where(place) == (offset, size)
+        stray = ledger.strays.get(name)
+        return stray is not None and stray.state is State.DONE and (stray.offset, stray.size) == (offset, size)
 
     def _preserve(self, log: ResultLog, known: Preserved) -> Preserved:
         preserved = merged(known, self._now)

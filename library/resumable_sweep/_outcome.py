@@ -9,6 +9,7 @@ from typing import Any
 
 from resumable_sweep._ledger import State
 from resumable_sweep._opening import Opened
+from resumable_sweep.contract.log_format import FAILED, SKIPPED
 
 _NAMED_AT_MOST = 5
 
@@ -67,6 +68,8 @@ def found_failed(opened: Opened) -> list[FailedItem]:
     ledger, found = opened.ledger, []
     for place in ledger.places(State.FAILED):
         entry = json.loads(opened.log.read(*ledger.where(place)))
+        if entry["kind"] != FAILED:  # another thread has ended it well in the meantime
+            continue
         value, attempts = ledger.values[place], ledger.failures(place)
         found.append(FailedItem(value, entry["key"], entry["error"], entry.get("traceback") or "", attempts))
     return found
@@ -77,6 +80,8 @@ def found_skipped(opened: Opened) -> list[SkippedItem]:
     ledger, found = opened.ledger, []
     for place in ledger.places(State.SKIPPED):
         entry = json.loads(opened.log.read(*ledger.where(place)))
+        if entry["kind"] != SKIPPED:  # as above
+            continue
         found.append(SkippedItem(ledger.values[place], entry["key"], entry["why"]))
     return found
 

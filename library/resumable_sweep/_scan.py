@@ -82,7 +82,7 @@ class Scan:
     completion: dict[str, Any] | None = None
     damaged: list[Damage] = field(default_factory=list)
     with_files: list[tuple[str, int, int]] = field(default_factory=list)
-    """Results that name files beside the log: the key's identity, offset and size of the line."""
+    """Entries that name files beside the log, results and others: the key's identity, offset and size of the line."""
     resumes: int = 0
     fall_backs: int = 0
     first_bytes: bytes = b""
@@ -266,7 +266,7 @@ def _take_entry(line: bytes, start: int, found: Scan, note: Note) -> None:
     elif kind in _STATES:
         name = identity(entry["key"])
         note(_STATES[kind], [name], [start], [len(line)])
-        if kind == DONE and _SIDE_FILE in line:
+        if kind != STARTED and _SIDE_FILE in line:
             found.with_files.append((name, start, len(line)))
 
 

@@ -28,6 +28,7 @@ from resumable_sweep._random_keeping import RandomKeeping
 from resumable_sweep._saved_time import seconds_saved
 from resumable_sweep._seeds import SeedSequence, seed_of
 from resumable_sweep._settings import Settings
+from resumable_sweep._side_files import SideFile
 from resumable_sweep._statistics import Stats, write_statistics
 from resumable_sweep._stopping import StopSignals, report_on_stderr
 from resumable_sweep._values import decoded_value, encoded_value
@@ -68,6 +69,7 @@ class Session:
         self._unacknowledged = self._acknowledgements.generation if opened.salvaged else None
         self._error_log = ErrorLog(settings.log_path, max_attempts=settings.max_attempts, host=settings.host)
         self._random = RandomKeeping(opened) if values.keep_random_state else None
+        self._newest_state: SideFile | None = None
         self.handing_out = HandingOut(
             self._ledger,
             settings.items,
@@ -79,7 +81,7 @@ class Session:
         self._group: GroupCommit | None = None
         if settings.checkpoint_every is not None or settings.checkpoint_seconds is not None:
             every, seconds = settings.checkpoint_every, settings.checkpoint_seconds
-            self._group = GroupCommit(self._log.sync, every=every, seconds=seconds)
+            self._group = GroupCommit(self._sync, every=every, seconds=seconds)
         self.display = Display(self._counts, show=show)
         self.display.start()
 
@@ -111,11 +113,9 @@ class Session:
                 f"the result of item {name:.200} cannot be kept: {problem}. It is {result!r:.200}"
             ) from problem
         started = self.handing_out.started_at(place)
-        state = None if self._random is None else self._random.saved()
-        line = self._entries.done(name, text, started=started, random_state=None if state is None else state.tag())
-        self._end(place, State.DONE, line, sync=durable)
-        if self._random is not None:
-            self._random.drop_all_but(state)
+        state = self._saved_state()
+        line = self._entries.done(name, text, started=started, random_state=_tag_of(state))
+        self._end(place, State.DONE, line, sync=durable, random_state=state)
         if durable:
             self._wait_until_durable()
         return self._decoded(json.loads(text))
@@ -129,7 +129,9 @@ class Session:
     def skip(self, item: Any, why: str) -> None:
         """Leave `item` out for good."""
         place = self._place_to_end(item, may_be_done=False)
-        self._end(place, State.SKIPPED, self._entries.skipped(self._ledger.names[place], str(why)))
+        state = self._saved_state()
+        line = self._entries.skipped(self._ledger.names[place], str(why), random_state=_tag_of(state))
+        self._end(place, State.SKIPPED, line, random_state=state)
 
     def extend(self, items: Iterable[Any]) -> None:
         """Add items behind all others."""
@@ -154,7 +156,7 @@ class Session:
     def stats(self) -> Stats:
         """Return the sweep in numbers, as of now."""
         ledger, is_exhausted = self._ledger, self.handing_out.is_exhausted
-        removed = sum(1 for one in ledger.strays.values() if one.state is State.DONE)
+        removed = sum(1 for one in tuple(ledger.strays.values()) if one.state is State.DONE)
         return Stats(
             total=len(ledger) if is_exhausted else None,
             completed=ledger.count(State.DONE),
@@ -231,6 +233,8 @@ class Session:
         self._child = os.getpid()
         self._books = threading.Lock()
         self._group = None
+        self._random = None  # the parent goes on with its own
+        self._ledger.start_as_child()
         self.handing_out.start_as_child()
         self._acknowledgements = Acknowledgements(self._settings.snapshot_dir)
 
@@ -262,11 +266,20 @@ class Session:
         text = error if isinstance(error, str) else "".join(tracebacks.format_exception_only(error)).strip()
         trace = "" if isinstance(error, str) else "".join(tracebacks.format_exception(error))
         name, started = self._ledger.names[place], self.handing_out.started_at(place)
-        self._end(place, State.FAILED, self._entries.failed(name, error=text, traceback=trace, started=started))
+        state = self._saved_state()
+        line = self._entries.failed(
+            name, error=text, traceback=trace, started=started, random_state=_tag_of(state)
+        )  # fmt: skip
+        self._end(place, State.FAILED, line, random_state=state)
         attempt = self._ledger.failures(place)
         self._error_log.append(key=name, attempt=attempt, error=text, traceback=trace, at=time.time())
 
-    def _end(self, place: int, state: State, line: bytes, *, sync: bool = False) -> None:
+    def _saved_state(self) -> SideFile | None:
+        return None if self._random is None else self._random.save()
+
+    def _end(
+        self, place: int, state: State, line: bytes, *, sync: bool = False, random_state: SideFile | None = None
+    ) -> None:
         """Append the entry that ends an item's try, and note it."""
         group = self._group
         in_group = group is not None and not sync
@@ -277,9 +290,22 @@ class Session:
                 self._ledger.note_one(state, self._ledger.names[place], offset, len(line) - 1)
                 self._recorded += state is State.DONE and not was_done
                 self.handing_out.ended(place)
+            self._newest_state = random_state
         self.display.ended()
-        if group is not None and in_group:
+        if not in_group:
+            self._drop_states_before(random_state)
+        elif group is not None:
             group.recorded()
+
+    def _sync(self) -> None:
+        """Bring all entries to disk; only then are the random states of those before the newest one of no more use."""
+        newest = self._newest_state
+        self._log.sync()
+        self._drop_states_before(newest)
+
+    def _drop_states_before(self, state: SideFile | None) -> None:
+        if self._random is not None and state is not None:
+            self._random.drop_before(state)
 
     def _flush(self) -> None:
         if self._group is not None:
@@ -342,3 +368,7 @@ class Session:
             skipped=ledger.count(State.SKIPPED),
             recorded=self._recorded,
         )
+
+
+def _tag_of(state: SideFile | None) -> dict[str, Any] | None:
+    return None if state is None else state.tag()
