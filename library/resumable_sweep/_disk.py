@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
+_durable: set[Path] = set()
+"""Folders whose names this process knows to be on disk."""
 
 
 def write_at(file: int, data: bytes | memoryview, offset: int) -> None:
@@ -107,6 +109,12 @@ def make_folder(folder: Path) -> None:
         with suppress(FileExistsError):
             os.mkdir(folder)
         sync_folder(folder.parent)
+    elif folder not in _durable:
+        # Who made it may have been killed before its name was on disk. Where the parent may not be read, it was made
+        # by somebody else.
+        with suppress(PermissionError):
+            sync_folder(folder.parent)
+    _durable.add(folder)
 
 
 def sync_folder(folder: Path) -> None:

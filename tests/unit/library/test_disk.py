@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resumable_sweep._disk import copy_aside, replace_whole, sync_folder
+from resumable_sweep._disk import copy_aside, make_folder, replace_whole, sync_folder
 
 CHANGES: dict[str, Callable[[Path], None]] = {
     "replace_whole": lambda path: replace_whole(path, b"new"),
@@ -43,3 +43,21 @@ def test_an_error_of_the_disk_names_the_file_and_leaves_it(
     assert str(caught.value.filename).startswith(str(tmp_path))
     assert path.read_bytes() == b"old"
     assert sorted(found.name for found in tmp_path.iterdir()) == ["file", "source"]
+
+
+def test_a_folder_that_somebody_else_made_gets_its_name_on_disk_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()  # and then its maker was killed
+    synced, fsync = [], os.fsync
+
+    def noting(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink())
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    make_folder(folder)
+    assert synced == [tmp_path]
+    make_folder(folder)
+    assert synced == [tmp_path]
