@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from resumable_sweep._items import ItemSource
@@ -41,7 +41,8 @@ class HandingOut:
         self._clock = clock
         self._before = before
         self._started = started
-        self._lock = threading.Lock()
+        # Reentrant: what a generator of items calls must get an error, and not wait for itself.
+        self._lock = threading.RLock()
         self._at_work: dict[int, tuple[int, float]] = {}
         self._by_object: OrderedDict[int, int] = OrderedDict()
         self.is_exhausted = source.is_sized
@@ -53,9 +54,15 @@ class HandingOut:
         """
         me = threading.get_ident()
         with self._lock:
-            for place in [place for place, (owner, _) in self._at_work.items() if owner == me]:
+            # A copy: other threads end theirs meanwhile.
+            for place in [place for place, (owner, _) in tuple(self._at_work.items()) if owner == me]:
                 del self._at_work[place]
         return _Pass(self)
+
+    def extend(self, items: Iterable[Any]) -> None:
+        """Have `items` follow all that there are."""
+        with self._lock:
+            self._source.extend(items, self._ledger)
 
     def next_after(self, place: int) -> int:
         """Return the place of the next item to do after `place`, now at work in this thread; -1 where there is none."""
@@ -69,7 +76,12 @@ class HandingOut:
                     at = self._clock()
                     self._at_work[place] = (threading.get_ident(), at)
                     self._remember(place)
-                    self._started(place, at)
+                    try:
+                        self._started(place, at)
+                    except BaseException:
+                        # Nobody has got it: the next one who asks shall.
+                        del self._at_work[place]
+                        raise
                     return place
         self._before()
         return -1
@@ -98,7 +110,7 @@ class HandingOut:
 
     def start_as_child(self) -> None:
         """Make this usable in a forked child, whatever the parent's threads were doing."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def _pull(self) -> bool:
         if not self.is_exhausted and not self._source.pull(self._ledger, 1):

@@ -39,6 +39,9 @@ class ItemSource:
         self._values: Iterator[Any] = iter(values)
         self._own: tuple[list[str], list[Any]] = [], []
         """Names and values of those of a known number that are not in a ledger yet."""
+        self._seen: set[str] = set()
+        """The names of all that there are, once more are added to a known number."""
+        self._broken: BaseException | None = None
         if self.is_sized:
             given = list(values)
             names = self._names(given)
@@ -69,17 +72,28 @@ class ItemSource:
         Raises
         ------
         ItemsInvalid
-            Where an item has no key, or one that another has.
+            Where an item has no key, or one that another has, or the items broke off with an error before.
         """
         if self.is_sized:
             names, values = self._own
             self._own = [], []
             ledger.add_all(names, values)
             return len(names)
+        if self._broken is not None:
+            # A generator that has raised is at its end, and an item that was refused is taken: who went on from there
+            # would take what came before for all the items there are.
+            raise ItemsInvalid(
+                f"the items broke off with {self._broken!r:.200} after {self._taken} of them, and nobody can tell what "
+                "follows: leave the block, and run the program again"
+            ) from self._broken
         pulled = 0
-        for name, value in islice(self._named(), count):
-            ledger.add(name, value)
-            pulled += 1
+        try:
+            for name, value in islice(self._named(), count):
+                ledger.add(name, value)
+                pulled += 1
+        except BaseException as error:
+            self._broken = error
+            raise
         return pulled
 
     def check_same_as(self, items: list[Item]) -> None:
@@ -106,14 +120,30 @@ class ItemSource:
         """
         self.pull(ledger)
         start = self._taken if self.all_names is None else len(self.all_names)
-        for place, value in enumerate(values, start=start):
-            name = self.name(value, f"item {place}")
+        values = list(values)
+        names = [self.name(value, f"item {place}") for place, value in enumerate(values, start=start)]
+        # All or none of them are added, and where the others' keys are known, other shards' count as well.
+        self._check_new(names, ledger)
+        if self.all_names is None:
+            self._taken += len(names)
+        else:
+            self.all_names.extend(names)
+        for place, (name, value) in enumerate(zip(names, values, strict=True), start=start):
             if place % self._shards == self._shard:
                 ledger.add(name, value)
-            if self.all_names is not None:
-                self.all_names.append(name)
-            else:
-                self._taken += 1
+
+    def _check_new(self, names: list[str], ledger: Ledger) -> None:
+        check_distinct(names, what="key")
+        if self.all_names is not None and len(self._seen) < len(self.all_names):
+            self._seen = set(self.all_names)
+        known = [name for name in names if name in self._seen or ledger.place(name) is not None]
+        if known:
+            raise ItemsInvalid(
+                f"there is an item with the key {known[0]:.200} already: extend by new ones only, or give each a "
+                '"key" of its own'
+            )
+        if self.all_names is not None:
+            self._seen.update(names)
 
     def _names(self, values: list[Any]) -> list[str]:
         if self.key is None and set(map(type, values)) == {int}:

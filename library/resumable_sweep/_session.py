@@ -135,8 +135,7 @@ class Session:
 
     def extend(self, items: Iterable[Any]) -> None:
         """Add items behind all others."""
-        with self._books:
-            self._settings.items.extend(items, self._ledger)
+        self.handing_out.extend(items)
 
     def seed_of(self, item: Any) -> SeedSequence:
         """Return the item's own seed."""
@@ -176,7 +175,10 @@ class Session:
     def close(self, error: BaseException | None) -> None:
         """Bring the sweep to its end, after a block that ended with `error`."""
         self._log.catch_up()
-        at_work = self.handing_out.mine()
+        # What a forked child has ended meanwhile is at work no more.
+        at_work = [
+            place for place in self.handing_out.mine() if self._ledger.state(place) is State.IN_PROGRESS
+        ]  # fmt: skip
         if isinstance(error, Exception) and len(at_work) == 1:
             # Nobody else can say whose fault it was.
             with suppress(OSError, RuntimeError):
