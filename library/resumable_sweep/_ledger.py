@@ -230,6 +230,9 @@ class Ledger:
             record.failures += 1
         if record.state is State.DONE and state is not State.DONE:
             return
+        if state is _DONE and record.state is not _DONE:
+            # They are handed back in the order in which they were done, not begun.
+            self.strays[name] = self.strays.pop(name)
         record.state = state
         if state is not State.IN_PROGRESS:
             record.offset, record.size = offset, size
