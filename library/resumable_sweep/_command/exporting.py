@@ -165,9 +165,13 @@ def _write_parquet(path: Path, lines: _Lines) -> None:
 
 def _write_text(output: str | None, pieces: Iterator[str]) -> None:
     if output is None:
-        for piece in pieces:
-            sys.stdout.write(piece)
         sys.stdout.flush()
+        for data in _gathered(pieces):
+            view = memoryview(data)
+            # Unbuffered (PYTHONUNBUFFERED), it may take but a part, and says so nowhere else.
+            while view:
+                view = view[sys.stdout.buffer.write(view) :]
+        sys.stdout.buffer.flush()
         return
     path = Path(output)
     temporary = temporary_path(path)

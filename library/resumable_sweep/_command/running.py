@@ -64,12 +64,13 @@ def run_sweep(given: argparse.Namespace) -> Ending:
     work = _work(given, words, place=place, config=config, items=items)
     if given.no_resume:
         make_room(place.log_path, overwrite=given.overwrite, lock_timeout_s=given.lock_timeout)
-    warnings.showwarning = _tell_warning
-    try:
-        work()
-    except ItemsFailed:
-        _print_outcome(place, as_json=given.json)
-        raise
+    with warnings.catch_warnings():
+        warnings.showwarning = _tell_warning
+        try:
+            work()
+        except ItemsFailed:
+            _print_outcome(place, as_json=given.json)
+            raise
     _print_outcome(place, as_json=given.json)
     return Ending.OK
 
