@@ -12,7 +12,7 @@ SEED = 20
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [(kills.KIND, 80), (power.KIND, 80), (disk_faults.KIND, 60), (damage.KIND, 120), (load.KIND, 6)],
+    [(kills.KIND, 60), (power.KIND, 60), (disk_faults.KIND, 50), (damage.KIND, 100), (load.KIND, 4)],
     ids=["kill", "power", "disk", "damage", "load"],
 )
 def test_a_sample_of_schedules_changes_no_result(kind: Kind, count: int) -> None:
