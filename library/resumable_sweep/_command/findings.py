@@ -16,6 +16,8 @@ from resumable_sweep._sources import damage_of
 from resumable_sweep.contract.log_format import LogInvalid
 from resumable_sweep.contract.manifest import manifest_path
 
+UNSURE = "its lines have no checksums to tell which are good: it is kept as .corrupt-N, and all items run again"
+"""The fate of a log of version 1 that its manifest contradicts."""
 _LOOKS = 3
 """How often a log in which something is wrong is looked at, for its writer may have been in the middle of a step."""
 _CHECKED_SINCE = 2
@@ -151,7 +153,7 @@ def _findings_of_manifest(view: LogView) -> Iterator[Finding]:
         return
     unchecked = 0 < view.scan.version < _CHECKED_SINCE and not view.scan.damaged
     if unchecked and "hash" in damage:
-        fate = "its lines have no checksums to tell which are good: it is kept as .corrupt-N, and all items run again"
+        fate = UNSURE
     else:
         fate = "each line that fits its own checksum counts, and the manifest is written anew"
     yield Finding(path=str(view.path), problem=damage, fate=fate)

@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> Ending:
     if arguments[:1] == ["run"] and _END_OF_OPTIONS in arguments:
         place = arguments.index(_END_OF_OPTIONS)
         arguments, words = arguments[:place], arguments[place + 1 :]
-    parser = _parser()
+    parser = parser_of_command()
     given = parser.parse_args(arguments)
     given.command_words = words
     if given.list_checkpoints_in is not None:
@@ -59,7 +59,8 @@ def _run(arguments: list[str]) -> Ending:
     return ending
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_command() -> argparse.ArgumentParser:
+    """Return the parser of the command's words up to `--`."""
     parser = argparse.ArgumentParser(
         prog="resumable-sweep",
         description="Run sweeps that go on where they were cut off; show, check, mend and export their results.",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resumable_sweep._command.ending import CommandError, Ending
-from resumable_sweep._command.findings import damaged_results, log_findings, orphans_of
+from resumable_sweep._command.findings import UNSURE, damaged_results, log_findings, orphans_of
 from resumable_sweep._command.log_view import LogView, log_named
 from resumable_sweep._command.table import print_json, size_text
 from resumable_sweep._disk import sync_folder
@@ -58,14 +58,16 @@ def repair(given: argparse.Namespace) -> Ending:
 def planned_steps(path: Path) -> list[str]:
     """Return what there is to be mended of the log at `path`, and how."""
     steps = []
+    findings = [finding for finding in log_findings(path) if finding.is_damage]
+    is_unsure = any(finding.fate == UNSURE for finding in findings)
     with LogView(path) as view:
         damaged = view.scan.damaged
-        if damaged or _is_unlike_unchecked(view):
+        if damaged or is_unsure:
             lines = f"{len(damaged)} damaged line{'s' if len(damaged) > 1 else ''}" if damaged else "all lines"
             steps.append(f"set aside {lines}: the whole file is kept as {path.name}.corrupt-N")
         if view.scan.size > view.scan.end:
             steps.append(f"cut off a torn last line of {view.scan.size - view.scan.end} bytes")
-        if _preserved_is_damaged(path):
+        if any(finding.path == str(preserved_path(path)) for finding in findings):
             steps.append(f"set aside {preserved_path(path).name}, and write what the log says of it anew")
         lost = damaged_results(view)
         steps += [f"count item {name:.200} as not done where the log is resumed: {problem}" for name, problem in lost]
@@ -150,12 +152,3 @@ def _manifest_fits(view: LogView) -> bool:
         return False
     digest = view.scan.digest.hexdigest()
     return (manifest.sha256, manifest.size_bytes) == (digest, view.scan.end)
-
-
-def _is_unlike_unchecked(view: LogView) -> bool:
-    return any("no checksums" in finding.fate for finding in log_findings(view.path))
-
-
-def _preserved_is_damaged(path: Path) -> bool:
-    own = str(preserved_path(path))
-    return any(finding.path == own for finding in log_findings(path))

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import itertools
+import json
+import os
 import shutil
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any
 import pytest
 
 from resumable_sweep import CheckpointFellBack, ResumableSweep
+from resumable_sweep._command.repairing import mend
 from resumable_sweep._foreign.mime_export import write_mime_progress
 from resumable_sweep._identity import run_log_path
 from resumable_sweep._preserved import preserved_path
@@ -258,3 +263,75 @@ def test_a_checkpoint_of_another_package_is_checked(tmp_path: Path, command: Com
     said = command("verify", progress)
     assert said.code == 1
     assert "previous" in said.out
+
+
+def mend_until_killed(log: Path, number: int) -> bool:
+    """Mend the log in a process that is killed before its `number`-th change of a file; return whether it was."""
+    child = os.fork()
+    if child == 0:
+        calls = itertools.count()
+        for name in ("pwrite", "fsync", "replace", "rename", "unlink", "ftruncate"):
+            original = getattr(os, name)
+
+            def call(*given: Any, original: Callable[..., Any] = original, **named: Any) -> Any:
+                if next(calls) >= number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*given, **named)
+
+            setattr(os, name, call)
+        status = 1
+        try:
+            mend(log, lock_timeout_s=0)
+            status = 0
+        finally:
+            os._exit(status)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended in (0, -signal.SIGKILL)
+    return ended != 0
+
+
+@pytest.mark.filterwarnings("ignore::resumable_sweep._opening.CheckpointFellBack")
+def test_a_repair_that_is_killed_loses_nothing(log: Path, command: Command) -> None:
+    wanted = swept(log)
+    DAMAGES["a line"][0](log)
+    DAMAGES["what is preserved"][0](log)
+    side_file(log).with_name("0" * 64 + ".bin").write_bytes(b"left")
+    for number in itertools.count():
+        copy = log.parent.with_name(f"killed-{number}") / log.name
+        shutil.copytree(log.parent, copy.parent)
+        was_killed = mend_until_killed(copy, number)
+        if number % 2:
+            command("repair", copy)
+            assert command("verify", copy).code == 0, number
+        assert len(command("export", copy, "--partial").lines) == ITEMS - 1, number
+        assert swept(copy) == wanted, number
+        if not was_killed:
+            assert number > 10
+            break
+
+
+def test_a_log_without_checksums_counts_as_its_manifest_says(log: Path, command: Command) -> None:
+    """Version 1: nobody can tell which of its lines is damaged."""
+    lines = [json.loads(line) for line in log.read_bytes().splitlines()]
+    old = [
+        {name: value for name, value in line.items() if name != "crc32"}
+        for line in lines
+        if line["kind"] in ("header", "done", "complete")
+    ]
+    old[0]["schema_version"] = 1
+    log.write_text("".join(json.dumps(line) + "\n" for line in old))
+    manifest_path(log).unlink()
+    assert command("verify", log).code == 0
+    with ResumableSweep(range(ITEMS), checkpoint_path=log, script=False) as sweep:
+        assert list(sweep.pending) == []
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[: len(old)]))
+    fields = json.loads(manifest_path(log).read_bytes())
+    fields.update(size_bytes=log.stat().st_size, sha256="0" * 64)
+    del fields["crc32"]
+    manifest_path(log).write_text(json.dumps(fields))
+    said = command("verify", log)
+    assert said.code == 1
+    assert "all items run again" in said.out
+    assert "set aside all lines" in command("repair", log).out
+    assert command("verify", log).code == 0
+    assert command("export", log, "--partial").out == ""
