@@ -194,3 +194,23 @@ def test_a_line_of_many_pieces_is_read(tmp_path: Path, monkeypatch: pytest.Monke
     lines = [entry("done", 1, 1), line_of({"kind": "done", "key": 2, "result": "x" * 5000}), entry("done", 3, 3)]
     _, standing, _, _ = read(tmp_path / "log", b"".join(lines), known=4)
     assert [state for state, _, _ in standing] == [State.MISSING, State.DONE, State.DONE, State.DONE]
+
+
+@pytest.mark.parametrize("more", [{}, {"attempt": None, "host": "here"}, {"a": ',"result":'}])
+def test_an_entry_without_its_result_is_damaged(tmp_path: Path, more: dict[str, Any]) -> None:
+    lines = [entry("done", key, key) for key in range(40)]
+    lines[20] = line_of({"kind": "done", "key": 20, **more})
+    found, standing, _, _ = read(tmp_path / "log", b"".join(lines), known=40)
+    assert [one.reason for one in found.damaged] == [
+        "line 21 is an entry of kind done that lacks result; remove that line, and its item runs again"
+    ]
+    assert [n for n, (state, _, _) in enumerate(standing) if state is not State.DONE] == [20]
+
+
+@pytest.mark.parametrize("kind", COMMON)
+@pytest.mark.parametrize("count", [0, 1, 100])
+def test_the_log_is_complete_only_where_nothing_follows(tmp_path: Path, kind: str, count: int) -> None:
+    complete = line_of({"kind": "complete", "total": 1, "keys_sha256": ""})
+    lines = [entry("done", 1, 1), complete, *(entry(kind, 1, n) for n in range(count))]
+    found, *_ = read(tmp_path / "log", b"".join(lines), known=4)
+    assert (found.completion is None) == (count > 0)
