@@ -29,9 +29,13 @@ def output_of(program: str, folder: Path, **environ: str) -> str:
     return done.stdout
 
 
-def test_the_sessions_of_the_page_are_what_happens(tmp_path: Path) -> None:
+def test_the_sessions_of_the_page_are_what_happens_and_leave_the_files_of_its_table(tmp_path: Path) -> None:
     for command, output in play(PAGE, tmp_path, instead={}):
         assert command.fits(output), f"$ {command.line}\n{output}\nbut the page shows\n{command.shown}"
+    table = PAGE.split("## Where things lie")[1].split("\n## ")[0]
+    listed = [line.split("`")[1].removeprefix("results.") for line in table.splitlines() if line.startswith("| `")]
+    there = {path.name.partition(".")[2] for path in tmp_path.iterdir() if path.suffix != ".py"}
+    assert {name for name in listed if not name.endswith("/")} == there
 
 
 def test_four_lines_and_the_import_make_the_plain_program_a_resumable_one() -> None:
@@ -52,14 +56,6 @@ def test_cut_off_it_prints_what_the_plain_one_does(tmp_path: Path, lines: int) -
     assert len(written) == LINES
     log.write_bytes(b"".join(written[:lines]) + b'{"kind":"do')
     assert output_of(RESUMABLE, tmp_path) == expected
-
-
-def test_every_file_of_the_table_is_there(tmp_path: Path) -> None:
-    play(PAGE, tmp_path, instead={})
-    table = PAGE.split("## Where things lie")[1].split("\n## ")[0]
-    listed = [line.split("`")[1].removeprefix("results.") for line in table.splitlines() if line.startswith("| `")]
-    there = {path.name.partition(".")[2] for path in tmp_path.iterdir() if path.suffix != ".py"}
-    assert {name for name in listed if not name.endswith("/")} == there
 
 
 def test_the_program_for_a_cluster_needs_nothing_but_the_environment(tmp_path: Path) -> None:
