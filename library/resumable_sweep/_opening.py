@@ -24,6 +24,7 @@ from resumable_sweep._side_files import SideFiles, side_files_in
 from resumable_sweep.contract.log_format import HEADER, SCHEMA_VERSION, line_of
 
 DEFAULT_SEED = 0
+_SETTLED = (State.DONE, State.SKIPPED)
 
 
 class CheckpointFellBack(UserWarning):
@@ -139,8 +140,13 @@ class Opening:
             "config_sha256": now.config_sha256,
             "script_sha256": now.script_sha256,
             "items_sha256": now.items_sha256,
-            "seed": DEFAULT_SEED if now.seed is None else now.seed,
+            # Not before a source has been asked for its own: should that fail, the default would stand for ever.
+            "seed": DEFAULT_SEED if now.seed is None and not self._sources() else now.seed,
         }
+
+    def _sources(self) -> list[str | os.PathLike[str]]:
+        found = (self._settings.resume_from, self._settings.progress_json)
+        return [source for source in found if source is not None]
 
     def _report_damage(self, log: ResultLog) -> None:
         if log.salvaged is not None:
@@ -158,8 +164,9 @@ class Opening:
 
     def _check_drift(self, log: ResultLog, known: Preserved) -> None:
         ledger = self._ledger
-        settled = (State.DONE, State.SKIPPED)
-        recorded = ledger.settled + sum(1 for stray in ledger.strays.values() if stray.state in settled)
+        recorded = ledger.settled + sum(1 for stray in ledger.strays.values() if stray.state in _SETTLED)
+        if not recorded:
+            return  # a log without results holds none of anything else
         drift = compare(known, self._now, allow=self._allow_drift, recorded=recorded, gone=self._gone())
         if drift.refused:
             raise drift.error(log.path)
@@ -172,30 +179,29 @@ class Opening:
         if not self._ledger.strays or items.all_names is None or items.sha256 is None:
             return []
         names = set(items.all_names)
-        return [
-            name
-            for name, stray in self._ledger.strays.items()
-            if stray.state in (State.DONE, State.SKIPPED) and name not in names
-        ]
+        return [name for name, stray in self._ledger.strays.items() if stray.state in _SETTLED and name not in names]
 
     def _bring(self, log: ResultLog, known: Preserved) -> Preserved:
         """Bring in what there is elsewhere; return what is known now of what the results are made from."""
-        sources: list[str | os.PathLike[str]] = []
-        if self._settings.resume_from is not None and not is_same_file(self._settings.resume_from, log.path):
-            sources.append(self._settings.resume_from)
-        if self._settings.progress_json is not None and not log.was_there:
-            sources.append(self._settings.progress_json)
-        for source in sources:
+        ledger, settings = self._ledger, self._settings
+        is_blank = ledger.count(State.MISSING) == len(ledger) and not ledger.strays
+        for source in self._sources():
+            # Once there are records here, those in the progress file are copies of them.
+            if is_same_file(source, log.path) or (source is settings.progress_json and not is_blank):
+                continue
             found = brought(
-                source, log_path=log.path, run_id=self._settings.run_id, files=self._files, wanted=self._is_wanted
+                source, log_path=log.path, run_id=settings.run_id, files=self._files, wanted=self._is_wanted
             )  # fmt: skip
             for fall_back in found.fall_backs:
                 self._fall_back(fall_back.source, fall_back.reason, fall_back.kept_as, fall_back.used)
-            drift = compare(found.known, self._now, allow=self._allow_drift)
+            # What is recorded here counts as much as what the program says: results of two kinds must not be mixed.
+            drift = compare(found.known, self._now if is_blank else merged(known, self._now), allow=self._allow_drift)
             if drift.refused:
                 raise drift.error(Path(os.fspath(source)))
+            for text in drift.warnings:
+                warnings.warn(f"{os.fspath(source)}: {text}", DriftWarning, stacklevel=6)
             self._append_brought(log, found)
-            known = merged(found.known, known)
+            known = merged(known, found.known) if is_blank else merged(found.known, known)
         return known
 
     def _is_wanted(self, name: str, state: State) -> bool:
@@ -216,6 +222,8 @@ class Opening:
         for state, name, line in found.lines:
             self._ledger.note_one(state, name, offset, len(line) - 1)
             offset += len(line)
+        if found.has_random_states:
+            log.scan.with_files.append((name, offset - len(line), len(line) - 1))
 
     def _verify_files(self, log: ResultLog) -> None:
         """Take back every result whose side files are not what they were: its item runs again."""
