@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from resumable_sweep._notice import Notice, NoticeFile
 from resumable_sweep._shield import Shield
@@ -190,6 +190,15 @@ class StopSignals:
             self._settle()
             raise SystemExit(ask.status)
 
+    def leave_if_overdue(self) -> None:
+        """Raise `SystemExit` with the exit status where the time for what is at hand is over.
+
+        For one who waits off the main thread, or after `leave_if_asked` has raised: there no handler does so.
+        """
+        deadline = self.deadline
+        if deadline is not None and self._clock() >= deadline:
+            self._abandon()
+
     def shielded(self) -> AbstractContextManager[None]:
         """Return a context in which nothing is raised into the main thread: what is due comes on leaving it.
 
@@ -268,6 +277,14 @@ class StopSignals:
     def _is_overdue(self) -> bool:
         limit = self._limit()
         return self._settled is None and limit is not None and self._clock() >= limit
+
+    def _abandon(self) -> NoReturn:
+        ask = self._asks()[0]
+        # Of all: what the program does on its way out is not to be cut off by the next one's deadline.
+        for stop in (self, *_trapping):
+            stop._settle()
+        self._report(f"{ask.reason}: no time is left: abandoning the item at hand, leaving with status {ask.status}")
+        raise SystemExit(ask.status)
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
@@ -374,14 +391,8 @@ def _raise_what_is_due() -> None:
         _handling.interrupted = False
         raise KeyboardInterrupt
     late = next((stop for stop in reversed(_trapping) if stop._is_overdue()), None)
-    if late is None:
-        return
-    ask = late._asks()[0]
-    # Of all: what the program does on its way out is not to be cut off by the next one's deadline.
-    for stop in tuple(_trapping):
-        stop._settle()
-    late._report(f"{ask.reason}: no time is left: abandoning the item at hand, leaving with status {ask.status}")
-    raise SystemExit(ask.status)
+    if late is not None:
+        late._abandon()
 
 
 def _put_back_in_child() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from resumable_sweep._item_ending import with_error, with_result
 from resumable_sweep._stopping import StopSignals
 from resumable_sweep._sweep import ResumableSweep
-from resumable_sweep._threads import leave_if_overdue, seconds_to_wait
+from resumable_sweep._threads import seconds_to_wait
 
 _RECORDERS = 8
 """Most threads that wait for the disk; more of them would only wait for each other."""
@@ -79,7 +79,7 @@ class Tasks:
             for task in done:
                 task.result()  # one that was cancelled ends the sweep
             if not done:
-                leave_if_overdue(self._stop)
+                self._stop.leave_if_overdue()
 
     async def _do(self, item: Any, recorders: ThreadPoolExecutor) -> None:
         try:
@@ -88,7 +88,7 @@ class Tasks:
             end = with_error(self._sweep, item, error)
         except SystemExit as error:
             # Raised by the work, or into it because its time is over; then the others' is, too.
-            leave_if_overdue(self._stop)
+            self._stop.leave_if_overdue()
             self._errors.append(error)
             return
         try:

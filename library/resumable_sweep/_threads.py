@@ -137,7 +137,7 @@ class Threads:
             try:
                 self._done.get(timeout=seconds_to_wait(self._stop))
             except Empty:
-                leave_if_overdue(self._stop)
+                self._stop.leave_if_overdue()
             else:
                 self._at_hand -= 1
 
@@ -155,13 +155,3 @@ def seconds_to_wait(stop: StopSignals) -> float:
     """Return how long to wait before looking at the time again."""
     deadline = stop.deadline
     return POLL_SECONDS if deadline is None else min(POLL_SECONDS, max(0.0, deadline - time.monotonic()))
-
-
-def leave_if_overdue(stop: StopSignals) -> None:
-    """Raise `SystemExit` where the time for what is at hand is over.
-
-    In the main thread a handler does so too, but not once the stop has been acted upon.
-    """
-    deadline = stop.deadline
-    if deadline is not None and time.monotonic() >= deadline:
-        raise SystemExit(stop.exit_status)

@@ -337,3 +337,31 @@ def test_a_forked_child_has_nothing_of_the_grace(signalled: Signalled) -> None:
 def test_a_grace_is_seconds(grace: float) -> None:
     with pytest.raises(ValueError, match=rf"grace={grace} must be seconds, 0 or more: leave it out for no limit"):
         StopSignals(grace=grace)
+
+
+def test_one_who_waits_off_the_main_thread_can_ask_whether_the_time_is_over(tmp_path: Path) -> None:
+    said: list[str] = []
+    left: list[object] = []
+    now = 0.0
+
+    def wait() -> None:
+        nonlocal now
+        with StopSignals(grace=5, notice_file=tmp_path / "notice", clock=lambda: now, report=said.append) as stop:
+            stop.leave_if_overdue()
+            (tmp_path / "notice").touch()
+            now = 1.0
+            eventually(lambda: stop.stopping)
+            now = 5.9
+            stop.leave_if_overdue()
+            with pytest.raises(SystemExit):
+                stop.leave_if_asked()
+            now = 6.1
+            with leaving_with(143):
+                stop.leave_if_overdue()
+            left.append(True)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    thread.join()
+    assert left
+    assert [text for text in said if "no time is left" in text] == [said[-1]]

@@ -45,7 +45,7 @@ def wait_until_told(capfd: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 @pytest.mark.parametrize("mode", ["threads", "tasks"])
 def test_off_the_main_thread_the_grace_ends_too_and_what_comes_late_is_not_recorded(
-    path: Path, notice: Path, mode: str
+    path: Path, notice: Path, mode: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     late = threading.Event()
     statuses: list[Any] = []
@@ -81,6 +81,7 @@ def test_off_the_main_thread_the_grace_ends_too_and_what_comes_late_is_not_recor
     thread.start()
     thread.join(30)
     assert statuses == [143]
+    assert capfd.readouterr().err.count("no time is left") == 1
     before = path.read_bytes()
     late.set()
     for worker in workers:

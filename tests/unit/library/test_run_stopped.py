@@ -117,6 +117,7 @@ def test_a_worker_process_that_is_killed_costs_its_item_a_try_and_another_takes_
         program.read_until_ran(2)
         (line,) = [line for line in program.lines if line.startswith("ran 1 ")]
         os.kill(int(line.split()[2]), signal.SIGKILL)
+        program.read_until_ran(3)
         go.touch()
         assert program.end() == 1
         assert "WorkerDied: the worker process was killed by SIGKILL" in program.errors
