@@ -78,3 +78,8 @@ __all__ = [
     "run_id_of",
     "save_state",
 ]
+
+# What the program sees of them (tracebacks, help) shall be where it has them from.
+for _name in __all__:
+    if getattr(globals()[_name], "__module__", "").startswith(f"{__name__}."):
+        globals()[_name].__module__ = __name__

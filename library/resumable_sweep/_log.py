@@ -36,7 +36,8 @@ class ResultLog:
     append, too.
 
     `scan` says what the log holds besides its items. When it was opened, `salvaged` is what had to be set aside, and
-    `missing_bytes` what the manifest knew of and the file has no more; `was_there` tells an old log from a new one.
+    `missing_bytes` what the manifest knew of and the file has no more; `was_there` tells an old log from a new one, and
+    `was_complete` one that ended in a `complete`.
     """
 
     def __init__(self, path: Path, file: int, *, note: Note) -> None:
@@ -46,6 +47,7 @@ class ResultLog:
         self.salvaged: Salvaged | None = None
         self.missing_bytes = 0
         self.was_there = False
+        self.was_complete = False
         self._file = file
         self._note = note
         self._manifest: Manifest | None = None
@@ -206,7 +208,10 @@ class ResultLog:
             self._peers.close()
 
     def _recover(self, header: dict[str, Any], forget: Callable[[], None]) -> None:
-        found = scan(self._file, self._note, self.scan)
+        try:
+            found = scan(self._file, self._note, self.scan)
+        except LogInvalid as error:
+            raise LogInvalid(f"{self.path}: {error}") from error
         self._check_is_log(found)
         self._check_against_manifest(found)
         while found.damaged:
@@ -216,6 +221,7 @@ class ResultLog:
             forget()
             found = self.scan = scan(new, self._note)
         self.was_there = found.lines > 0
+        self.was_complete = found.completion is not None
         theirs, mine = found.header.get("run_id"), header["run_id"]
         if mine is not None and theirs is not None and theirs != mine:
             raise LogInvalid(

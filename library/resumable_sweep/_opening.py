@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from array import array
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from resumable_sweep._preserved import Preserved, known_of, merged, preserved_pa
 from resumable_sweep._resuming import Brought, FallBack, brought, is_same_file
 from resumable_sweep._settings import Settings
 from resumable_sweep._side_files import SideFiles, side_files_in
+from resumable_sweep._warning import warn_program
 from resumable_sweep.contract.log_format import HEADER, SCHEMA_VERSION, line_of
 
 DEFAULT_SEED = 0
@@ -110,7 +110,7 @@ class Opening:
         replayed = array("q", ledger.places(State.DONE))
         unplaced = [(one.offset, one.size) for one in ledger.strays.values() if one.state is State.DONE]
         has_work = not settings.items.is_sized or ledger.settled < len(ledger)
-        if has_work and log.scan.completion is not None:
+        if has_work and log.was_complete:
             # It speaks of fewer items than there are now: nobody may take the log for a finished one.
             log.append([self._entries.reopened()])
         elif has_work and log.was_there:
@@ -171,7 +171,7 @@ class Opening:
         if drift.refused:
             raise drift.error(log.path)
         for text in drift.warnings:
-            warnings.warn(f"{log.path}: {text}", DriftWarning, stacklevel=6)
+            warn_program(f"{log.path}: {text}", DriftWarning)
 
     def _gone(self) -> list[str]:
         """Return the recorded keys that are no items of the sweep any more, as far as that can be known."""
@@ -199,7 +199,7 @@ class Opening:
             if drift.refused:
                 raise drift.error(Path(os.fspath(source)))
             for text in drift.warnings:
-                warnings.warn(f"{os.fspath(source)}: {text}", DriftWarning, stacklevel=6)
+                warn_program(f"{os.fspath(source)}: {text}", DriftWarning)
             self._append_brought(log, found)
             known = merged(known, found.known) if is_blank else merged(found.known, known)
         return known
@@ -279,4 +279,4 @@ class Opening:
     def _fall_back(self, source: str, reason: str, kept_as: Path | None, used: str) -> None:
         fall_back = FallBack(source=source, reason=reason, kept_as=kept_as, used=used)
         self._fall_backs.append(fall_back)
-        warnings.warn(fall_back.text, CheckpointFellBack, stacklevel=6)
+        warn_program(fall_back.text, CheckpointFellBack)

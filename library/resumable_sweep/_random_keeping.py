@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import threading
-import warnings
 from contextlib import suppress
 
 from resumable_sweep._opening import CheckpointFellBack, Opened
 from resumable_sweep._random_state import captured_state, restore_state
 from resumable_sweep._side_files import SideFile, SideFileDamaged, side_files_in
+from resumable_sweep._warning import warn_program
 
 
 class RandomKeeping:
@@ -51,4 +51,4 @@ class RandomKeeping:
             self._kept.append(state)
         except SideFileDamaged as problem:
             text = f"the random states cannot be restored, they stay as the program has set them: {problem}"
-            warnings.warn(text, CheckpointFellBack, stacklevel=6)
+            warn_program(text, CheckpointFellBack)

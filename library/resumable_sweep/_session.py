@@ -7,7 +7,6 @@ import os
 import threading
 import time
 import traceback as tracebacks
-import warnings
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -32,6 +31,7 @@ from resumable_sweep._side_files import SideFile
 from resumable_sweep._statistics import Stats, write_statistics
 from resumable_sweep._stopping import StopSignals, report_on_stderr
 from resumable_sweep._values import decoded_value, encoded_value
+from resumable_sweep._warning import warn_program
 from resumable_sweep.contract.canonical import sha256_of_identities
 from resumable_sweep.contract.items import ItemsInvalid
 
@@ -192,7 +192,7 @@ class Session:
         try:
             write_statistics(self._log.path, self.stats())
         except OSError as problem:
-            warnings.warn(f"the statistics could not be written: {problem}", RuntimeWarning, stacklevel=3)
+            warn_program(f"the statistics could not be written: {problem}", RuntimeWarning)
         if error is None:
             self._failed_in_the_end = found_failed(self.opened)
 
@@ -354,7 +354,7 @@ class Session:
             kept_as = write_mime_progress(path, ((key, entry["result"]) for key, entry in pairs))
             if kept_as is not None:
                 text = f"{path} was damaged; it is kept as {kept_as}, and written anew from {self._log.path}"
-                warnings.warn(text, CheckpointFellBack, stacklevel=4)
+                warn_program(text, CheckpointFellBack)
 
     def _saved(self) -> float:
         if self._seconds_saved is None:

@@ -83,7 +83,7 @@ def test_a_log_with_more_to_do_no_longer_ends_in_complete(path: Path) -> None:
     for _ in range(2):
         assert run(path, [1, 2, 3], stop_after=0) == ([10, 20], [])
     kinds = [entry["kind"] for entry in entries_of(path.read_bytes()) if entry["kind"] not in ("header", "started")]
-    assert kinds == ["done", "done", "complete", "resumed", "resumed"]
+    assert kinds == ["done", "done", "complete", "reopened", "resumed"]
 
 
 def test_a_sweep_without_items_is_complete(path: Path) -> None:
