@@ -14,9 +14,13 @@ from resumable_sweep._foreign import foreign_entries
 from resumable_sweep._identity import runs_in
 from resumable_sweep._ledger import State
 from resumable_sweep._state_search import newest_in
-from resumable_sweep._statistics import read_statistics
-from resumable_sweep.contract.log_format import LogInvalid
+from resumable_sweep._statistics import Stats, read_statistics
+from resumable_sweep.contract.log_format import LogInvalid, entry_of
 from resumable_sweep.contract.manifest import manifest_path
+
+_EDGE_BYTES = 64 << 10
+"""A header and a `complete` are far shorter."""
+_COMPLETE_START = b'{"kind":"complete"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,22 +119,19 @@ def print_listed(found: list[Listed], *, as_json: bool, folder: Path) -> None:
 def _listed(path: Path, *, name: str, kind: str) -> Listed:
     try:
         stats = read_statistics(path)
+        if stats is not None:
+            return _of_stats(path, stats, name=name, kind=kind)
         with LogView(path) as view:
-            if stats is None:
-                counts = view.counts()
-                done, failed, skipped = counts[State.DONE], counts[State.FAILED], counts[State.SKIPPED]
-            else:
-                done, failed, skipped = stats.completed, stats.failed, stats.skipped
-            total = view.total()
+            counts = view.counts()
             return Listed(
                 name=name,
                 kind=kind,
                 path=str(path),
                 run_id=view.header.get("run_id") or (name if kind == "run" else None),
-                done=done,
-                total=total if stats is None or stats.total is None else stats.total,
-                failed=failed,
-                skipped=skipped,
+                done=counts[State.DONE],
+                total=view.total(),
+                failed=counts[State.FAILED],
+                skipped=counts[State.SKIPPED],
                 complete=view.why_not_complete() is None,
                 modified=view.modified,
                 size_bytes=view.size_bytes,
@@ -138,6 +139,36 @@ def _listed(path: Path, *, name: str, kind: str) -> Listed:
             )
     except (LogInvalid, CommandError) as error:
         return _bare(path, name=name, kind=kind, problem=str(error))
+
+
+def _of_stats(path: Path, stats: Stats, *, name: str, kind: str) -> Listed:
+    """Return what the numbers say that a sweep left beside its log: of a large one only first and last line are read.
+
+    Raises
+    ------
+    LogInvalid
+        Where one of these is damaged.
+    """
+    with path.open("rb") as file:
+        header = entry_of(file.readline(_EDGE_BYTES), 1)
+        file.seek(max(0, path.stat().st_size - _EDGE_BYTES))
+        last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+    status = path.stat()
+    return Listed(
+        name=name,
+        kind=kind,
+        path=str(path),
+        run_id=header.get("run_id") or (name if kind == "run" else None),
+        done=stats.completed,
+        total=stats.total,
+        failed=stats.failed,
+        skipped=stats.skipped,
+        # Any other line may be longer than what was read of it.
+        complete=last.startswith(_COMPLETE_START) and bool(entry_of(last, 1)),
+        modified=status.st_mtime,
+        size_bytes=status.st_size,
+        problem=None,
+    )
 
 
 def _bare(path: Path, *, name: str, kind: str, problem: str | None = None) -> Listed:

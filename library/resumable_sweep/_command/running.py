@@ -214,8 +214,10 @@ def _run_command(words: Sequence[str], *, keys: dict[str, Any], workers: int, pa
 
 
 def _print_outcome(place: Place, *, as_json: bool) -> None:
-    with LogView(place.log_path) as view:
-        stats = read_statistics(place.log_path) or view.stats()
+    stats = read_statistics(place.log_path)
+    if stats is None:
+        with LogView(place.log_path) as view:
+            stats = view.stats()
     if as_json:
         print(stats.to_json())
         return

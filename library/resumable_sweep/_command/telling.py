@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from resumable_sweep._command.ending import CommandError, Ending
-from resumable_sweep._command.log_view import LogView, log_named
+from resumable_sweep._command.log_view import LogView, is_log, log_named
 from resumable_sweep._command.showing import failed_standings, key_text, seconds_of
 from resumable_sweep._command.table import print_fields, print_json, print_table, time_text
 from resumable_sweep._statistics import metrics_text, read_statistics
@@ -94,8 +94,10 @@ def tell_stats(given: argparse.Namespace) -> Ending:
     labels = dict(_label(text) for text in given.label)
     if labels and not given.prometheus:
         raise CommandError(Ending.USAGE, "--label goes with --prometheus")
-    with LogView(path) as view:
-        stats = read_statistics(path) or view.stats()
+    stats = read_statistics(path) if is_log(path) else None
+    if stats is None:
+        with LogView(path) as view:
+            stats = view.stats()
     if given.prometheus:
         print(metrics_text(stats, labels), end="")
     elif given.json:
