@@ -26,6 +26,16 @@ _third = itemgetter(2)
 _BETWEEN_CHECKS = '"}' + CRC_START.decode()
 _STARTED_HEAD = re.compile(rb"\n" + re.escape(STARTED_START) + rb'[-+.0-9e]++,"key":')
 
+_KEY = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*+"|-?[0-9][-+.0-9eE]*+|null|true|false')
+"""A key that is a text as this library writes it, a number or a name."""
+_OF_ONE_FORM = frozenset((b"null", b"true", b"false"))
+_HEAD = re.compile(rb"\n" + re.escape(STARTED_START) + rb'[-+.0-9e]++,"key":')
+
+_NAMES = re.compile(rb'(?:\n(?:"[^\n]*+"|0|-?[1-9][0-9]{0,17}+))*+')
+_KEY = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*+"|0(?![.0-9eE])|-?[1-9][0-9]{0,17}+(?![.0-9eE])')
+"""Keys that are their own identity as they stand."""
+_HEAD = re.compile(re.escape(STARTED_START) + rb'[-+.0-9e]++,"key":')
+
 _KIND_AT = len(b'{"kind":"done')
 """Where the kinds differ, the two from all others: the quotation mark after `done`, the second t of `started`."""
 _kind = itemgetter(_KIND_AT)
@@ -72,11 +82,7 @@ def keys_of_done(bodies: list[bytes]) -> list[bytes] | None:
     heads = b"\n".join([body[:end] for body, end in zip(bodies, ends, strict=True)])
     text = (b"\n" + heads).replace(b"\n" + DONE_START, b"\n")
     is_all_done = len(text) == 1 + len(heads) - len(bodies) * len(DONE_START)
-    # In a list or mapping what looks like the key's end need not be it. In a text no quotation mark is without its
-    # backslash, so that a comma and one are something else's start.
-    if not is_all_done or b"\n[" in text or b"\n{" in text or b',"' in text:
-        return None
-    return text[1:].split(b"\n")
+    return text[1:].split(b"\n") if is_all_done and _are_identities(text, len(bodies)) else None
 
 
 def keys_of_started(bodies: list[bytes], kinds: bytes) -> list[bytes] | None:
@@ -85,4 +91,43 @@ def keys_of_started(bodies: list[bytes], kinds: bytes) -> list[bytes] | None:
     keys = _STARTED_HEAD.split(b"\n" + b"\n".join(started))
     if not started:
         return []
-    return keys[1:] if len(keys) == len(started) + 1 and not keys[0] else None
+    if len(keys) != len(started) + 1 or keys[0]:
+        return None
+    keys[0] = b""
+    return keys[1:] if _are_identities(b"\n".join(keys), len(started)) else None
+
+
+def key_of_done(body: bytes) -> tuple[bytes, int]:
+    """Return the key of a result as it stands, and where it ends; an empty one where that takes a closer look."""
+    found = _KEY.match(body, len(DONE_START))
+    return (found[0], found.end()) if found is not None and _is_identity(found[0]) else (b"", 0)
+
+
+def key_of_started(body: bytes) -> bytes:
+    """Return the key of what was handed out as it stands; an empty one where that takes a closer look."""
+    head = _HEAD.match(body)
+    found = None if head is None else _KEY.fullmatch(body, head.end())
+    return found[0] if found is not None and _is_identity(found[0]) else b""
+
+
+def _are_identities(text: bytes, count: int) -> bool:
+    """Return whether `text`, `count` keys with a newline before each, has their identities as they stand."""
+    # In a list or mapping what looks like the key's end need not be it. In a text no quotation mark is without its
+    # backslash, so that a comma and one are something else's start. Other writers may escape what need not be.
+    if b',"' in text or b', "' in text or b"\\/" in text or b"\\u" in text:
+        return False
+    if text.count(b'\n"') == count == text.count(b'"\n') + text.endswith(b'"'):
+        return True
+    return all(map(_is_identity, text[1:].split(b"\n")))
+
+
+def _is_identity(key: bytes) -> bool:
+    """Return whether a key that is neither list nor mapping is its own identity as it stands."""
+    if key.startswith(b'"'):
+        return key.endswith(b'"')
+    if key in _OF_ONE_FORM:
+        return True
+    try:
+        return key == (repr(float(key)) if b"." in key or b"e" in key else str(int(key))).encode()
+    except ValueError:
+        return False

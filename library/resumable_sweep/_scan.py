@@ -18,6 +18,8 @@ from resumable_sweep._common_lines import (
     STARTED_START,
     bodies_of,
     done_among,
+    key_of_done,
+    key_of_started,
     keys_of_done,
     keys_of_started,
     kinds_of,
@@ -45,7 +47,6 @@ _PIECE_BYTES = 256 << 10
 _FEW = 16
 """So few lines are taken in one by one."""
 _SIDE_FILE = b'"$sweep.file"'
-_QUOTE, _BACKSLASH = b'"\\'
 _DECODER = json.JSONDecoder()
 _STATES = {DONE: State.DONE, FAILED: State.FAILED, SKIPPED: State.SKIPPED, STARTED: State.IN_PROGRESS}
 _CHECKED_SINCE = 2
@@ -203,30 +204,23 @@ def _name_in(body: bytes) -> str | None:
     """Return the identity of the key in an entry of the two common kinds, None where it has to be looked at closer."""
     try:
         if body.startswith(DONE_START):
-            return _key_of_done(body)
+            key, end = key_of_done(body)
+            if not key:
+                # As it is written by others, or a list or mapping: only its reader knows where it ends.
+                value, end = _value_at(body, len(DONE_START))
+                return identity(value) if body.startswith(RESULT, end) else None
+            return key.decode() if body.startswith(RESULT, end) else None
         if body.startswith(STARTED_START):
-            return body[body.index(b'"key":') + 6 :].decode()
-    except (ValueError, IndexError):  # no UTF-8, or no JSON
+            return key_of_started(body).decode() or None
+    except ValueError:  # no UTF-8, or no JSON
         return None
     return None
 
 
-def _key_of_done(body: bytes) -> str | None:
-    """Return the identity of the key in a result's entry; None where it does not stand as this library writes it."""
-    start = len(DONE_START)
-    first = body[start]
-    if first == _QUOTE:
-        end = body.find(b'"', start + 1) + 1
-        if body[end - 2] == _BACKSLASH:
-            end = _end_of_value(body, start)
-    else:
-        end = _end_of_value(body, start) if first in b"[{" else body.find(b",", start)
-    return body[start:end].decode() if body.startswith(RESULT, end) else None
-
-
-def _end_of_value(body: bytes, start: int) -> int:
+def _value_at(body: bytes, start: int) -> tuple[Any, int]:
     text = body[start:].decode()
-    return start + len(text[: _DECODER.raw_decode(text)[1]].encode())
+    value, end = _DECODER.raw_decode(text)
+    return value, start + len(text[:end].encode())
 
 
 def _fits(line: bytes, body: bytes) -> bool:
@@ -237,7 +231,7 @@ def _fits(line: bytes, body: bytes) -> bool:
 
 
 def _take_entry(line: bytes, start: int, found: Scan, note: Note) -> None:
-    if not line.strip(b" \t\r"):
+    if not line.strip():
         return
     found.lines += 1
     end = start + len(line) + 1
@@ -263,7 +257,7 @@ def _take_entry(line: bytes, start: int, found: Scan, note: Note) -> None:
         found.resumes += 1
     elif kind == FALLBACK:
         found.fall_backs += 1
-    elif kind in _STATES:
+    elif isinstance(kind, str) and kind in _STATES:
         name = identity(entry["key"])
         note(_STATES[kind], [name], [start], [len(line)])
         if kind != STARTED and _SIDE_FILE in line:
