@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any
 
 from resumable_sweep._display import Counts, Display
-from resumable_sweep._durability import Acknowledgements
+from resumable_sweep._durability import Acknowledgements, NotDurable
 from resumable_sweep._error_log import ErrorLog
 from resumable_sweep._foreign.mime_export import write_mime_progress
 from resumable_sweep._group_commit import GroupCommit
@@ -315,14 +315,19 @@ class Session:
         self._log.sync()
 
     def _wait_until_durable(self, timeout: float | None = None) -> None:
-        self._acknowledgements.wait(
-            self._log.path,
-            self._log.end,
-            timeout_s=self._settings.durable_timeout if timeout is None else timeout,
-            stop=lambda: self._stop.stopping,
-            report=report_on_stderr,
-            after_generation=self._unacknowledged,
-        )
+        try:
+            self._acknowledgements.wait(
+                self._log.path,
+                self._log.end,
+                timeout_s=self._settings.durable_timeout if timeout is None else timeout,
+                stop=lambda: self._stop.stopping,
+                report=report_on_stderr,
+                after_generation=self._unacknowledged,
+            )
+        except NotDurable:
+            # Who is asked to stop has not failed: what is on disk is brought into the store on the way out.
+            self._stop.leave_if_asked()
+            raise
 
     def _write_complete(self) -> None:
         skipped = self._ledger.count(State.SKIPPED)

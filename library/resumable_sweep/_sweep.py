@@ -251,6 +251,8 @@ class ResumableSweep:
             Where the item is not one of this shard's.
         NotDurable
             Where the sidecar did not acknowledge it; it is recorded all the same.
+        SystemExit
+            Where a stop is asked for while it waits for that.
         OSError
             Where it could not be written; `record` may be called again.
         """
