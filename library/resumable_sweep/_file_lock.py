@@ -35,25 +35,27 @@ def locked(path: Path, *, timeout_s: float) -> int:
     until = time.monotonic() + timeout_s
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        is_mine = False
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it before may have put another file in its place, whose lock this one is not.
-            if _is_still(path, file):
-                return file
+            is_mine = _is_still(path, file)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                os.close(file)
                 raise OSError(
                     error.errno, f"{error.strerror}: this file system has no locks, choose another", str(path)
                 ) from error
             if time.monotonic() >= until:
-                os.close(file)
                 raise LogLocked(
                     f"{path} is being written by another process: wait for its end (lock_timeout=), or give this one "
                     "another checkpoint_path"
                 ) from error
-            time.sleep(_PAUSE_S)
-        os.close(file)
+        finally:
+            if not is_mine:
+                os.close(file)
+        if is_mine:
+            return file
+        time.sleep(_PAUSE_S)
 
 
 class FileLock:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _TAIL_BYTES = 512
-_TIMES = re.compile(rb'"started":([0-9.e+]+),"ended":([0-9.e+]+)[,}]')
+_TIMES = re.compile(rb'"started":(null|[-+.0-9e]+),"ended":([-+.0-9e]+)[,}]')
 
 
 def seconds_saved(lines: Iterable[bytes]) -> float:
@@ -18,7 +18,8 @@ def seconds_saved(lines: Iterable[bytes]) -> float:
     total = 0.0
     for line in lines:
         found = _TIMES.findall(line, max(0, len(line) - _TAIL_BYTES))
-        if found:
+        # A result may look like times, too: those of the entry come after it.
+        if found and found[-1][0] != b"null":
             started, ended = found[-1]
             total += max(0.0, float(ended) - float(started))
     return total
