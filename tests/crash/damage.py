@@ -21,7 +21,7 @@ from crash.verdict import completed_of, finished, fresh_folder, oracle_of, prepa
 _BYTE_BY_BYTE = ("durable", "tried", "configured")
 """The programs in whose files every byte is tried, but for large files and those for people; in all others some."""
 _READ_BACK = (".jsonl", ".manifest.json", ".sweep.json")
-_SOME = 60
+_SOME = 30
 _LARGE = 16_384
 _CUTS = 12
 _KILLED = 0.2

@@ -20,7 +20,7 @@ from crash.verdict import after_each_life, at_the_end, fresh_folder, oracle_of, 
 
 _EXTREMES = {"nothing": (0.0, 0.0), "everything": (1.0, 1.0), "sizes": (0.0, 1.0)}
 """Nothing of what is pending was kept, all of it, or of the data no more than the size: probabilities for `Disk`."""
-_SEEDS = 6
+_SEEDS = 3
 _DEEPEST = 3
 
 
