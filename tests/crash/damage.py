@@ -18,8 +18,8 @@ from crash.reading import reading_of
 from crash.schedules import Kind, Schedule
 from crash.verdict import completed_of, finished, fresh_folder, oracle_of, prepared
 
-_BYTE_BY_BYTE = ("durable", "tried", "configured")
-"""The programs in whose files every byte is tried, but for large files and those for people; in all others some."""
+_BYTE_BY_BYTE = ("durable",)
+"""The program in whose files every byte is tried, but for large files and those for people; in all others some."""
 _READ_BACK = (".jsonl", ".manifest.json", ".sweep.json")
 _SOME = 30
 _LARGE = 16_384
