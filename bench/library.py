@@ -33,8 +33,8 @@ class _Extent:
     grouped: dict[int, int]
     loaded: dict[int, int]
     """Numbers of items with the number of processes that load them."""
-    rounds: int
-    """So often an item of 10 ms is done in each of the ways."""
+    turns: int
+    """So many groups of items of 10 ms are done in each of the ways."""
     peer: int
     peer_s: float
 
@@ -44,7 +44,7 @@ _WHOLE = _Extent(
     durable={1_000: 10, 10_000: 10, 100_000: 100},
     grouped={1_000: 100, 10_000: 1_000, 100_000: 1_000, 1_000_000: 1_000},
     loaded={1_000: 3, 10_000: 3, 100_000: 3, 1_000_000: 5},
-    rounds=20 * GROUP,
+    turns=20,
     peer=100_000,
     peer_s=60.0,
 )
@@ -52,7 +52,7 @@ _QUICK = _Extent(
     durable={1_000: 10, 2_000: 10},
     grouped={1_000: 100, 10_000: 1_000, 50_000: 1_000},
     loaded={1_000: 2, 10_000: 2, 50_000: 2},
-    rounds=2 * GROUP,
+    turns=2,
     peer=1_000,
     peer_s=8.0,
 )
@@ -79,7 +79,7 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
             count: [_measured(folder / f"grouped-{count}", "load", count) for _ in range(times)]
             for count, times in extent.loaded.items()
         }
-        on_items = _measured(folder / "on-items", "on_items", extent.rounds)
+        on_items = _measured(folder / "on-items", "on_items", extent.turns)
         peer = _measured(folder / "peer", "mime", extent.peer, extent.peer_s, python=_PEER_PYTHON)
     return [
         *_ratios(durable, "on disk each", goal=1.25),

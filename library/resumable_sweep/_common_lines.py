@@ -22,16 +22,10 @@ RESULT = b',"result":'
 
 _body = itemgetter(slice(None, -CRC_BYTES))
 _check = itemgetter(slice(-CRC_BYTES, None))
-_third = itemgetter(2)
 _BETWEEN_CHECKS = '"}' + CRC_START.decode()
 _STARTED_HEAD = re.compile(rb"\n" + re.escape(STARTED_START) + rb'[-+.0-9e]++,"key":')
 
-_KEY = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*+"|-?[0-9][-+.0-9eE]*+|null|true|false')
-"""A key that is a text as this library writes it, a number or a name."""
 _OF_ONE_FORM = frozenset((b"null", b"true", b"false"))
-_HEAD = re.compile(rb"\n" + re.escape(STARTED_START) + rb'[-+.0-9e]++,"key":')
-
-_NAMES = re.compile(rb'(?:\n(?:"[^\n]*+"|0|-?[1-9][0-9]{0,17}+))*+')
 _KEY = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\["\\bfnrt])*+"|0(?![.0-9eE])|-?[1-9][0-9]{0,17}+(?![.0-9eE])')
 """Keys that are their own identity as they stand."""
 _HEAD = re.compile(re.escape(STARTED_START) + rb'[-+.0-9e]++,"key":')
