@@ -54,7 +54,7 @@ _QUICK = _Extent(
     loaded={1_000: 2, 10_000: 2, 50_000: 2},
     turns=2,
     peer=1_000,
-    peer_s=8.0,
+    peer_s=5.0,
 )
 
 
