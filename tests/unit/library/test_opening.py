@@ -67,6 +67,23 @@ def test_a_source_that_could_not_be_reached_at_first_gives_its_seed_later(
     assert seeds(path) == expected
 
 
+@pytest.mark.parametrize("step", ["_verify_files", "_preserve", "_tell"])
+def test_who_dies_after_the_results_came_over_goes_on_with_their_seed(
+    path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    expected = seeds(source.with_name("undisturbed"), seed=7)
+    seeds(source, stop_after=2, seed=7)
+
+    def die(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"resumable_sweep._opening.Opening.{step}", die)
+    with pytest.raises(MemoryError):
+        seeds(path, resume_from=source)
+    monkeypatch.undo()
+    assert seeds(path, resume_from=source) == expected
+
+
 def test_a_progress_file_is_read_although_entering_failed_before(
     path: Path, source: Path, unreachable: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

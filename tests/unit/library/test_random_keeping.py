@@ -117,6 +117,13 @@ def test_only_the_newest_states_are_kept(path: Path) -> None:
     assert len(states_of(path)) == 1
 
 
+def test_in_groups_those_that_a_power_loss_may_need_are_kept_and_no_others(path: Path) -> None:
+    counts = []
+    experiment(path, between=lambda item: counts.append(len(states_of(path))), checkpoint_every=3)
+    assert max(counts) == 3
+    assert len(states_of(path)) == 1
+
+
 def test_the_same_states_again_are_not_lost(path: Path) -> None:
     with ResumableSweep(range(6), checkpoint_path=path, random_state=True, checkpoint_every=100) as sweep:
         for item in sweep.pending:
