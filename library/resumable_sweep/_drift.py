@@ -66,12 +66,12 @@ class Drift:
         """Texts to warn with of what the run goes on with."""
         return tuple(change.text for change in self.changes if change.allowed)
 
-    def error(self, log_path: Path) -> Drifted:
-        """Return the error for what is refused, to be raised."""
+    def error(self, log: Path | str) -> Drifted:
+        """Return the error for what is refused, to be raised; `log` is the path or URL of what it is refused for."""
         refused = self.refused
         parts = [change.part for change in refused]
         what = " and ".join(_NOUNS[part] for part in parts)
-        lines = [f"{log_path} holds results of another {what}:", *(f"  {change.text}" for change in refused)]
+        lines = [f"{log} holds results of another {what}:", *(f"  {change.text}" for change in refused)]
         names = ", ".join(f'"{part}"' for part in parts)
         lines.append(
             f"Go back to what it was; or, where the results so far are as good with the new {what}, pass "

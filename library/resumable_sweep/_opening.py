@@ -197,7 +197,7 @@ class Opening:
             # What is recorded here counts as much as what the program says: results of two kinds must not be mixed.
             drift = compare(found.known, self._now if is_blank else merged(known, self._now), allow=self._allow_drift)
             if drift.refused:
-                raise drift.error(Path(os.fspath(source)))
+                raise drift.error(os.fspath(source))
             for text in drift.warnings:
                 warn_program(f"{os.fspath(source)}: {text}", DriftWarning)
             self._append_brought(log, found)

@@ -179,7 +179,7 @@ class Session:
         at_work = [
             place for place in self.handing_out.mine() if self._ledger.state(place) is State.IN_PROGRESS
         ]  # fmt: skip
-        if isinstance(error, Exception) and len(at_work) == 1:
+        if isinstance(error, Exception) and len(at_work) == 1 and not self._is_of_the_log(error):
             # Nobody else can say whose fault it was.
             with suppress(OSError, RuntimeError):
                 self._note_failure(at_work[0], error)
@@ -215,6 +215,10 @@ class Session:
                 max_attempts=self._settings.max_attempts,
                 error_log=self._error_log.path,
             )
+
+    def _is_of_the_log(self, error: Exception) -> bool:
+        """Return whether `error` says that the log could not be written, which is no item's fault."""
+        return isinstance(error, OSError) and error.filename == str(self._log.path)
 
     def _ended_well(self, error: BaseException | None) -> bool:
         """Return whether a block that ended with `error` did so of its own accord, or because a stop was asked for."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,22 @@ def test_an_exception_that_leaves_the_block_is_the_failure_of_the_item_at_hand(p
         program()
     (entry,) = entries(path, "failed")
     assert (entry["key"], entry["error"]) == ("2", "RuntimeError: diverged")
+
+
+def test_a_full_disk_is_no_items_fault(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def program() -> None:
+        with ResumableSweep(range(5), checkpoint_path=path) as sweep:
+            for item in sweep.pending:
+                with monkeypatch.context() as patch:
+                    patch.setattr(os, "fsync", full)
+                    sweep.record(item, item)
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        program()
+    assert entries(path, "failed") == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()], ids=repr)
