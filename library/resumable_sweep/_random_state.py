@@ -114,13 +114,19 @@ def _random_captured() -> dict[str, Any]:
 
 def _restore_numpy(numpy: ModuleType, state: Any) -> None:
     saved = _numpy_of_json(numpy, state)
-    current = numpy.random.get_state(legacy=False)["bit_generator"]
+    before = numpy.random.get_state(legacy=False)
+    current = before["bit_generator"]
     if saved["bit_generator"] != current:
         raise ValueError(
             f"it is of a {saved['bit_generator']}, the global bit generator is a {current}: call "
             "numpy.random.set_bit_generator before the state is restored"
         )
-    numpy.random.set_state(saved)
+    try:
+        numpy.random.set_state(saved)
+    except Exception:
+        # It may have taken a part of it by then.
+        numpy.random.set_state(before)
+        raise
 
 
 def _json_of_numpy(value: Any) -> Any:
