@@ -43,6 +43,12 @@ class MemoryStore:
         found = sorted(key for key in self.objects if key.startswith(prefix))
         return [Listed(key, len(self.objects[key])) for key in found[:limit]]
 
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        fault = self._asked("delete", key)
+        self.objects.pop(key, None)
+        if fault == "unanswered":
+            raise Unreachable(f"no reply to the deletion of {key}")
+
     def _asked(self, call: str, key: str) -> str | None:
         self.calls.append((call, key))
         fault = self.fault(call, key)
