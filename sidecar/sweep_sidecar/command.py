@@ -103,6 +103,8 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
         head = {"head_attempt": error.head.writer.attempt}
         return Exit.SUPERSEDED, Outcome("Superseded", str(error), head)
     report = _restore_report(settings, restored)
+    if restored.problem:
+        return Exit.OK, Outcome(restored.problem, restored.message, report)
     if restored.generation is None:
         return Exit.OK, Outcome("FreshStart", "nothing is stored yet: the shard starts from its first item", report)
     message = f"restored generation {restored.generation} with {restored.items} items"
@@ -121,6 +123,8 @@ def _restore_report(settings: AttemptSettings, restored: Restored) -> dict[str, 
         items_restored=restored.items,
         items_total=restored.items_total,
         generation=restored.generation,
+        restore_problem=restored.problem,
+        restore_message=restored.message,
     )
     return asdict(report)
 

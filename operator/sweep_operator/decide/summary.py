@@ -86,6 +86,11 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Prob
     current = [pods[record.attempt] for record in records if record.attempt in pods]
     current += [pod for pod in snapshot.presence.pods if pod.role is not Role.ATTEMPT]
     found += [problem for pod in current if (problem := pod_problem(pod)) is not None]
+    for record in records:
+        report = newest_report(pods.get(record.attempt), snapshot.reports.get(record.attempt))
+        if report is not None and report.restore_problem and record.state is ShardState.ACTIVE:
+            said = f"shard {record.shard}: {report.restore_message}"
+            found.append(Problem(reason=report.restore_problem, message=said))
     if not snapshot.presence.nodes_visible:
         found.append(Problem(reason="NodesForbidden", message="the operator may not read nodes: works from pods alone"))
     return found

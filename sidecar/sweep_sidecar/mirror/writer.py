@@ -338,8 +338,11 @@ class _Ending:
             self._writer.stop("Superseded", str(error))
         elif isinstance(error, ShardComplete):
             self._writer._end(Stage.COMPLETE)
-        elif isinstance(error, (CheckpointCorrupt, LogInvalid)):
+        elif isinstance(error, CheckpointCorrupt):
             self._writer.stop("CheckpointCorrupt", str(error))
+        elif isinstance(error, LogInvalid):
+            # It was stored like this: a successor would restore the same.
+            self._writer.stop("CheckpointInvalid", str(error))
         else:
             return False
         return True

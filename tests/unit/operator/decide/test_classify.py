@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -114,6 +114,12 @@ TABLE = {
     "vanished with its node": Case(sees=None, absent=True, node=None, signal=Signal.NODE_GONE),
     "exit 0 that proves nothing": Case(sees=pod(phase="Succeeded", mains=(ended(0),)), signal=Signal.UNPROVEN),
     "its writer has stopped for good": Case(sees=pod(), says=STOPPED, signal=Signal.SUPERSEDED),
+    "its writer found damage": Case(
+        sees=pod(), says=replace(STOPPED, problem="CheckpointCorrupt"), signal=Signal.CHECKPOINT_DAMAGED
+    ),
+    "its writer cannot read what is stored": Case(
+        sees=pod(), says=replace(STOPPED, problem="CheckpointInvalid"), signal=Signal.CHECKPOINT_CORRUPT
+    ),
     "sealed, and not terminal yet": Case(sees=pod(), says=SEALED, signal=Signal.NONE, ended=False),
     "exit 1": Case(sees=crashed(1), signal=Signal.CONTAINER_FAILED),
     "exit 1, and its node went afterwards": Case(sees=crashed(1), node=None, signal=Signal.CONTAINER_FAILED),

@@ -91,16 +91,18 @@ def test_what_keeps_a_pod_from_running(sick: PodView, reason: str | None) -> Non
 
 def test_problems_come_from_creations_reports_pods_and_rights() -> None:
     records = [record(), record(1, attempt=2)]
+    damaged = report(2, restore_problem="CheckpointFellBack", restore_message="went back")
     known = snapshot(
         sweep(records),
         pod(node="", unschedulable="0/3"),
         creations={2: Creation(problem="QuotaExceeded", message="exceeded quota")},
         housekeeping={"merge": Creation(problem="PodForbidden", message="no")},
-        reports={1: report(problem="StoreUnreachable", message="no answer")},
+        reports={1: report(problem="StoreUnreachable", message="no answer"), 2: damaged},
         nodes_visible=False,
     )
     reasons = [problem.reason for problem in problems_of(known, records)]
-    assert reasons == ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable", "NodesForbidden"]
+    outside = ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable"]
+    assert reasons == [*outside, "CheckpointFellBack", "NodesForbidden"]
 
 
 def test_a_condition_keeps_the_time_of_its_last_change() -> None:
