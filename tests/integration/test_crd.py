@@ -87,6 +87,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a matrix": {"items": {"matrix": {"lr": [0.1, 0.01], "model": ["a", {"layers": 3}], "flag": [True, None]}}},
     "items in a ConfigMap": {"items": {"configMapKeyRef": {"name": "items", "key": "items.jsonl"}}},
     "a bucket alone": {"checkpoint.url": "gs://bucket"},
+    "S3": {"checkpoint.url": "s3://bucket.with.dots/sweeps"},
+    "Azure": {"checkpoint.url": "az://container/sweeps"},
+    "an account of Azure": {"checkpoint.url": "abfs://container@account.dfs.core.windows.net/sweeps"},
     "a file in a folder": {"checkpoint.file": "out/results.progress.json"},
     "a file with a leading dot": {"checkpoint.file": ".sweeper"},
     "the shortest interval": {"checkpoint.interval": "1s"},
@@ -151,8 +154,13 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no checkpoint": ({"checkpoint": ABSENT}, ["spec.checkpoint: Required value"]),
     "no url": ({"checkpoint.url": ABSENT}, ["spec.checkpoint.url: Required value"]),
     "a store nobody knows": (
-        {"checkpoint.url": "s3://bucket"},
-        ["spec.checkpoint.url", "url is s3://bucket and must be gs://BUCKET[/FOLDER]"],
+        {"checkpoint.url": "hdfs://bucket"},
+        ["spec.checkpoint.url", "url is hdfs://bucket and must be gs://BUCKET[/FOLDER], s3://BUCKET[/FOLDER], az://"],
+    ),
+    "a store that ends with the process": ({"checkpoint.url": "memory://run"}, ["url is memory://run and must be"]),
+    "an account of a store that has none": (
+        {"checkpoint.url": "s3://bucket@account/a"},
+        ["url is s3://bucket@account/a and must be"],
     ),
     "a directory, which no pod could reach": (
         {"checkpoint.url": "file:///mnt/sweeps"},

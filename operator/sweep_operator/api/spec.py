@@ -157,6 +157,12 @@ class EnvVar(ApiModel):
     """Where its value comes from."""
 
 
+_URLS = (
+    "gs://BUCKET[/FOLDER], s3://BUCKET[/FOLDER], az://CONTAINER[/FOLDER] or "
+    "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net[/FOLDER]"
+)
+
+
 class Checkpoint(ApiModel):
     """Where the sweep keeps what it must not lose."""
 
@@ -166,15 +172,18 @@ class Checkpoint(ApiModel):
         Field(
             json_schema_extra=checked_by(
                 Rule(
-                    check=r"self.matches('^gs://[a-z0-9][-_.a-z0-9]*(/[^?#[:space:]]*)?$')",
-                    static="url must be gs://BUCKET[/FOLDER]",
-                    message="'url is ' + self + ' and must be gs://BUCKET[/FOLDER]'",
+                    check=r"self.matches('^((gs|s3)://[a-z0-9][-_.a-z0-9]*|(az|abfs)://[a-z0-9][-a-z0-9]*"
+                    r"(@[a-z0-9][-.a-z0-9]*)?)(/[^?#[:space:]]*)?$')",
+                    static=f"url must be {_URLS}",
+                    message=f"'url is ' + self + ' and must be {_URLS}'",
                 ),
                 immutable(name="url", why="what is recorded so far is there", shown=True),
             )
         ),
     ]
-    """Folder of the object store: `gs://BUCKET/FOLDER`. The sweep writes below it into a folder of its own: namespace,
+    """Folder of the object store: `gs://BUCKET/FOLDER` (Google Cloud Storage), `s3://BUCKET/FOLDER` (Amazon S3 and
+    others of its protocol), `az://CONTAINER/FOLDER` or `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER` (Azure
+    Blob Storage). The sweep writes below it into a folder of its own: namespace,
     name, run id. Cannot change."""
     file: Annotated[
         str,
