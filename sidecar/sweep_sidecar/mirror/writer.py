@@ -68,6 +68,8 @@ class AttemptWriter:
         self._capturer = Capturer(settings.snapshot, self._store_blob, named=settings.checkpoint_file)
         self._blobs: OrderedDict[bytes, Segment] = OrderedDict()
         self._damaged: frozenset[str] = frozenset()
+        self.writes = 0
+        """How many objects this writer has created, or tried to."""
         self._published = _Published(seq=None, files={}, counted=Counted(), items_done=0)
         self._on_its_way: tuple[Kind, _Published | None] | None = None
         self._items: frozenset[str] | None = None
@@ -270,6 +272,7 @@ class AttemptWriter:
 
     def _append(self, kind: Kind, body: dict[str, Any], published: _Published | None) -> None:
         self._on_its_way = (kind, published)
+        self.writes += 1
         self._note_written(self._log.append(kind, body))
 
     def _settle(self) -> None:
@@ -317,6 +320,7 @@ class AttemptWriter:
         name = hashlib.sha256(data).digest()
         known = self._blobs.get(name)
         if known is None:
+            self.writes += 1
             known = store_blob(self._store, data, nonce=self._nonce, damaged=self._damaged)
             self._blobs[name] = known
             if len(self._blobs) > _BLOBS_REMEMBERED:

@@ -100,6 +100,20 @@ def test_nothing_is_written_where_nothing_changed(cluster: Cluster) -> None:
     assert cluster.kinds() == kinds == ["take", "base", "gen"]
 
 
+def test_writes_are_counted_for_the_sweeps_budget(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER)
+    counts = []
+    for big in (None, b"x" * 100_000, None):
+        if big:
+            cluster.append(1, big, "big")
+        before, calls = writer.writes, len(cluster.objects)
+        writer.look()
+        counts.append(writer.writes - before)
+        assert counts[-1] == len(cluster.objects) - calls
+    assert counts == [1, 2, 0]
+
+
 def test_a_relaunch_that_records_nothing_writes_no_generation(cluster: Cluster) -> None:
     first = cluster.pod(1)
     cluster.append(1, HEADER + line(1))
