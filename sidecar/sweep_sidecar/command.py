@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from resumable_sweep.contract.items import ItemsInvalid
 from resumable_sweep.contract.outcome import MESSAGE_PATH, Exit, Outcome
 from resumable_sweep.contract.report import Answer, Report, Stage
+from sweep_sidecar.drift import Drifted
 from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve
 from sweep_sidecar.items import ItemsChanged
 from sweep_sidecar.log.entry import CheckpointCorrupt
@@ -47,6 +48,7 @@ _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (StoreNotCreateOnly, Exit.STORE_NOT_CREATE_ONLY, "StoreNotCreateOnly"),
     (Incomplete, Exit.INCOMPLETE, "Incomplete"),
     (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
+    (Drifted, Exit.DRIFT, "Drift"),
     (Superseded, Exit.SUPERSEDED, "Superseded"),
     (ShardComplete, Exit.COMPLETE, "Complete"),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from resumable_sweep.contract.items import lines_of, shard_of
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
+from sweep_sidecar.drift import MadeOf, admit
 from sweep_sidecar.durable import replace_durably
 from sweep_sidecar.items import identities, stored_items
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Stored, Writer
@@ -63,13 +64,16 @@ def restored_attempt(
 
     Raises
     ------
-    Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, StoreNotCreateOnly, Unreachable
+    Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, Drifted, StoreNotCreateOnly
+    Unreachable
     """
     if settings.restored_marker.exists():
         return parsed_restored(settings.restored_marker.read_text())
     prove_create_only(store, key=layout.probe_key(settings.folder), nonce=nonce())
     settings.private.mkdir(parents=True, exist_ok=True)
     items_total = _write_items(store, settings) if settings.run.items_sha256 else None
+    # Before the shard is taken: what may not go on must not shut out what may.
+    admit(store, _made_of(settings), allowed=settings.allow_drift, attempt=settings.attempt, clock=clock)
     writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
     taken = log.take(_provenance(settings))
@@ -167,14 +171,21 @@ def _check_named(generation: Generation, settings: AttemptSettings) -> None:
         )
 
 
+def _made_of(settings: AttemptSettings) -> MadeOf:
+    return MadeOf(
+        shards=settings.run.shards,
+        items_sha256=settings.run.items_sha256,
+        checkpoint_file=settings.checkpoint_file,
+        images=settings.images,
+        program_sha256=settings.program_sha256,
+    )
+
+
 def _provenance(settings: AttemptSettings) -> dict[str, Any]:
     """Return what a `take` says about the attempt, so that a result can be traced to what made it."""
     return {
         "run_id": settings.run.run_id,
         "shard": settings.shard,
-        "shards": settings.run.shards,
-        "checkpoint_file": settings.checkpoint_file,
-        "items_sha256": settings.run.items_sha256,
         "template_sha256": settings.template_sha256,
-        "images": list(settings.images),
+        **asdict(_made_of(settings)),
     }

@@ -315,6 +315,14 @@ class ResumableSweepSpec(ApiModel):
     """The pieces of work; absent where the program itself knows them. Cannot change."""
     checkpoint: Checkpoint
     """Where the sweep keeps what it must not lose."""
+    allow_drift: Annotated[
+        list[Literal["Images", "Program", "CheckpointFile", "Items", "All"]],
+        Field(max_length=5, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = Field(default_factory=list)
+    """What may differ from what the results so far were made with. A shard whose template has other images (`Images`),
+    or another command, environment or volumes (`Program`), is not run, unless this says that old and new results may
+    stand side by side. `CheckpointFile` and `Items` can differ only where `runId` names an earlier sweep's run. May
+    change while the sweep runs."""
     placement: Placement | None = None
     """Where the pods run; absent: wherever the template allows."""
     budgets: Budgets = Budgets()

@@ -49,6 +49,7 @@ class Cluster:
         self.store = MemoryStore(self.objects)
         self.items_sha256 = ""
         self.named = "results.jsonl"
+        self.allow_drift = ""
         self.nonces = 0
 
     def nonce(self) -> str:
@@ -69,6 +70,7 @@ class Cluster:
                 "SWEEP_SNAPSHOT_DIR": str(snapshot),
                 "SWEEP_CHECKPOINT_FILE": self.named,
                 "SWEEP_ITEMS_SHA256": self.items_sha256,
+                "SWEEP_ALLOW_DRIFT": self.allow_drift,
             }
         )
 

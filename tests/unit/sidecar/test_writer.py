@@ -83,7 +83,7 @@ def test_a_relaunch_without_its_file_fails_aloud(cluster: Cluster) -> None:
     first = cluster.pod(1)
     cluster.append(1, HEADER)
     first.look()
-    cluster.named = "reslts.jsonl"
+    cluster.named, cluster.allow_drift = "reslts.jsonl", "CheckpointFile"
     with pytest.raises(ResumeFileMissing, match=r"names 'reslts.jsonl'.*results.jsonl"):
         cluster.restore(2)
 

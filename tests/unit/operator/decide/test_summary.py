@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import NOW, ended, pod, record, report, snapshot, sweep
+from builders import NOW, ended, pod, record, report, restore, snapshot, sweep
 
 from sweep_operator.decide.summary import (
     duration_text,
@@ -16,6 +16,7 @@ from sweep_operator.decide.summary import (
 )
 from sweep_operator.model.observed import ContainerView, Creation, PodView
 from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition
 
 S = ShardState
@@ -103,6 +104,18 @@ def test_problems_come_from_creations_reports_pods_and_rights() -> None:
     reasons = [problem.reason for problem in problems_of(known, records)]
     outside = ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable"]
     assert reasons == [*outside, "CheckpointFellBack", "NodesForbidden"]
+
+
+def test_drift_is_a_problem_until_the_shard_runs_again() -> None:
+    waiting = record(0, ShardState.WAITING, attempt=1, signal=Signal.DRIFT)
+    of = sweep([waiting])
+    over = pod(phase="Failed", **restore(88))
+    (problem,) = problems_of(snapshot(of, over), [waiting])
+    assert (problem.reason, problem.message) == ("Drift", "shard 0: what restore said")
+    (problem,) = problems_of(snapshot(of), [waiting])
+    assert problem.reason == "Drift"
+    running = record(0, attempt=2, signal=Signal.DRIFT)
+    assert problems_of(snapshot(sweep([running]), pod(2)), [running]) == []
 
 
 def test_a_condition_keeps_the_time_of_its_last_change() -> None:

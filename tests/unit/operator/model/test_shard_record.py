@@ -149,5 +149,5 @@ def test_the_order_of_signals_is_for_ever() -> None:
         "DeletionByTaintManager",
         "PreemptionByScheduler",
     ]
-    last = ["StoppedByOperator", "ContainerLost", "CheckpointDamaged"]
+    last = ["StoppedByOperator", "ContainerLost", "CheckpointDamaged", "Drift"]
     assert [signal.value for signal in Signal][-len(last) :] == last
