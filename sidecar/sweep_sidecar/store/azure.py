@@ -28,8 +28,8 @@ _Answer = TypeVar("_Answer")
 _PAGE = 5000
 """Most names that Azure puts on one page of a listing."""
 _ONE_TRY: dict[str, Any] = {"retry_total": 0, "connection_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
-_STANDS = {"BlobAlreadyExists", "ConditionNotMet", "UnauthorizedBlobOverwrite", "BlobImmutableDueToPolicy"}
-"""Ways to say that a blob of this name is there, by what the identity may do and the container's policies."""
+_STANDS = {"BlobAlreadyExists", "ConditionNotMet", "BlobImmutableDueToPolicy"}
+"""Ways to say that a blob of this name is there. To an identity that may create but not overwrite it is a 403."""
 _BROKEN = (exceptions.ServiceRequestError, exceptions.ServiceResponseError, exceptions.IncompleteReadError, OSError)
 
 
@@ -110,9 +110,15 @@ class AzureStore:
         try:
             self._ask(put, what=f"create {key}", ends=ends)
         except exceptions.HttpResponseError as error:
-            if _code(error) not in _STANDS:
+            if _code(error) not in _STANDS and error.status_code != 403:
                 raise self._refused(f"create {key}", error) from error
-            holds = self._holds(key, data, md5=md5, ends=ends)
+            try:
+                holds = self._holds(key, data, md5=md5, ends=ends)
+            except Unreachable as unseen:
+                if _code(error) in _STANDS:
+                    raise
+                # Refused in truth: there is nothing under that name, or nothing may be seen.
+                raise self._refused(f"create {key}", error) from unseen
             return Creation.CREATED if holds else Creation.EXISTS
         return Creation.CREATED
 

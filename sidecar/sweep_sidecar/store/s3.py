@@ -25,8 +25,8 @@ from sweep_sidecar.store.trying import AGAIN, CONNECT_TIMEOUT_S, READ_TIMEOUT_S,
 
 _PAGE = 1000
 """Most names that S3 puts on one page of a listing."""
-_PASSING = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "InternalError"}
-"""Errors that a later try may not meet. The first is 409: another create of this very key is under way."""
+_PASSING = AGAIN | {409}
+"""409 says that another create of this very key is under way; only 412 says that one has won."""
 _BROKEN = (
     exceptions.HTTPClientError,
     exceptions.ConnectionError,
@@ -175,7 +175,8 @@ class S3Store:
                         answer["Body"] = await body.read()
                 return answer
             except exceptions.ClientError as error:
-                if _status(error) in AGAIN or _code(error) in _PASSING:
+                # S3 says of a body that came too slowly that the request was bad.
+                if _status(error) in _PASSING or _code(error) == "RequestTimeout":
                     raise Again(_said(error)) from error
                 raise
             except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError) as error:
