@@ -12,6 +12,9 @@ COPY requirements/sidecar.txt /tmp/sidecar.txt
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
         --only-binary :all: --require-hashes -r /tmp/sidecar.txt \
     && /opt/venv/bin/python -m pip uninstall --yes --quiet pip setuptools
+# The AWS client describes 430 services in 25 MiB; the store needs S3 and those that give credentials for it.
+RUN find /opt/venv/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+        ! -name s3 ! -name sts ! -name sso ! -name sso-oidc -exec rm -r {} +
 
 FROM ${BASE}
 COPY --from=packages /opt/venv /opt/venv
