@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,22 @@ BIG = bytes(range(256)) * 400
 """Too large to travel in an entry."""
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunOnDisk:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shard 0: an attempt with two generations that was cut off, and one that came to its end with a third."""
-    run = RunOnDisk(tmp_path)
+    folder = tmp_path_factory.mktemp("written")
+    run = RunOnDisk(folder)
     log = HEADER + done("a", 1)
     run.attempt(0, [{"results.jsonl": log, "big.bin": BIG}, {"results.jsonl": log + done("b", 2)}], end=None)
     run.attempt(0, [{"results.jsonl": log + done("b", 2) + done("c", 3), "deep/big.bin": BIG[::-1]}], attempt=1, base=3)
-    return run
+    return folder
+
+
+@pytest.fixture
+def run(written: Path, tmp_path: Path) -> RunOnDisk:
+    """A copy of that run, with what its pods had on disk."""
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    return RunOnDisk(tmp_path)
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> Any:
