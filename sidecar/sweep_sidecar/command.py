@@ -107,6 +107,8 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     report = _restore_report(settings, restored)
     if restored.problem:
         return Exit.OK, Outcome(restored.problem, restored.message, report)
+    if restored.source:
+        return Exit.OK, Outcome("Restored", f"started from {restored.source} with {restored.items} items", report)
     if restored.generation is None:
         return Exit.OK, Outcome("FreshStart", "nothing is stored yet: the shard starts from its first item", report)
     message = f"restored generation {restored.generation} with {restored.items} items"

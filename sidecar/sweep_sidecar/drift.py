@@ -70,6 +70,17 @@ def admit(store: Store, made_of: MadeOf, *, allowed: Collection[str], attempt: i
             return
 
 
+def newest_record(store: Store) -> MadeOf | None:
+    """Return what a run is made of now, None where it has no record.
+
+    Raises
+    ------
+    Unreachable
+    """
+    known, _ = _recorded(store)
+    return known[-1] if known else None
+
+
 def _recorded(store: Store) -> tuple[list[MadeOf], int]:
     """Return what the run was made of so far, and the first free number; a record that is damaged is passed over."""
     found = store.list(layout.run_prefix())

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from resumable_sweep.contract.items import lines_of, shard_of
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
-from sweep_sidecar.drift import MadeOf, admit
+from sweep_sidecar.drift import MadeOf, admit, newest_record
 from sweep_sidecar.durable import replace_durably
 from sweep_sidecar.items import identities, stored_items
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Stored, Writer
 from sweep_sidecar.log.generation import Generation, parsed_generation
-from sweep_sidecar.log.history import Damage, candidates, damage_of, in_rows
+from sweep_sidecar.log.history import Damage, candidates, damage_of, generations_below, in_rows
 from sweep_sidecar.log.shard_log import LogReader, ShardLog
 from sweep_sidecar.placing import Placing
-from sweep_sidecar.settings import AttemptSettings
-from sweep_sidecar.store import Store, prove_create_only, url_of
+from sweep_sidecar.settings import AttemptSettings, SettingsInvalid
+from sweep_sidecar.store import Store, open_store, prove_create_only, url_of
+
+
+class SourceInvalid(SettingsInvalid):
+    """The run that a shard is to start from is none, or one of another shape; the message says which, and the mend."""
 
 
 class ResumeFileMissing(Exception):
@@ -28,7 +32,9 @@ class ResumeFileMissing(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """Where an attempt starts from: `generation` is the entry it has restored, None for a fresh start.
+    """Where an attempt starts from: `generation` is the entry it has restored, None where its log has none.
+
+    Then `source` is the URL of the run whose generation of this shard it has restored instead, empty for a fresh start.
 
     `problem` is a CamelCase reason where something newer was damaged (`CheckpointFellBack`, or `CheckpointLost` where
     nothing was left), `message` its sentence, `damaged` the keys of the objects at fault.
@@ -39,6 +45,7 @@ class Restored:
     """How many items the restored checkpoint records."""
     items_total: int | None
     """How many the shard has in all, None where nobody knows."""
+    source: str = ""
     problem: str = ""
     message: str = ""
     damaged: tuple[str, ...] = ()
@@ -55,17 +62,27 @@ def parsed_restored(text: str) -> Restored:
 
 
 def restored_attempt(
-    store: Store, settings: AttemptSettings, *, nonce: Callable[[], str], clock: Callable[[], float]
+    store: Store,
+    settings: AttemptSettings,
+    *,
+    nonce: Callable[[], str],
+    clock: Callable[[], float],
+    open_run: Callable[[str], Store] = open_store,
 ) -> Restored:
     """Take the shard and restore its newest generation that is whole into the snapshot directory.
 
     What is damaged is passed over, and said; what cannot be read is not. Started again in the same pod it does nothing,
     once it has come to its end: the experiment may have gone on.
 
+    Parameters
+    ----------
+    open_run:
+        Opens the folder of the run that a shard without a generation of its own starts from.
+
     Raises
     ------
-    Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, Drifted, StoreNotCreateOnly
-    Unreachable
+    Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, Drifted, SourceInvalid,
+    StoreNotCreateOnly, Unreachable
     """
     if settings.restored_marker.exists():
         return parsed_restored(settings.restored_marker.read_text())
@@ -78,19 +95,28 @@ def restored_attempt(
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
     taken = log.take(_provenance(settings))
     placing = Placing(settings.snapshot, settings.private)
-    found = _fetched(log, taken, settings, placing)
+    found = _fetched(log, candidates(log, taken), settings, placing)
+    damages, source = found.damages, ""
+    body: dict[str, Any] = {"generation": found.seq}
+    if found.seq is None and settings.start_from:
+        elsewhere = _fetched_elsewhere(open_run(settings.start_from), settings, placing)
+        damages = [*damages, *elsewhere.damages]
+        if elsewhere.seq is not None:
+            found, source = elsewhere, settings.start_from
+            body["source"] = {"url": source, "generation": elsewhere.seq}
     placing.place()
-    rows = in_rows(found.damages)
-    problem, message = _said(found, rows, url=store.url)
+    rows = in_rows(damages)
+    problem, message = _said(found, rows, url=source or store.url)
     restored = Restored(
-        generation=found.seq,
+        generation=body["generation"],
         items=found.items,
         items_total=items_total,
+        source=source,
         problem=problem,
         message=message,
         damaged=tuple(dict.fromkeys(damage.key for damage in rows if damage.key)),
     )
-    log.append(Kind.BASE, {"generation": restored.generation, "skipped": [damage.to_json() for damage in rows]})
+    log.append(Kind.BASE, {**body, "skipped": [damage.to_json() for damage in rows]})
     # Last, so that its presence proves all the rest.
     replace_durably(settings.restored_marker, restored.to_json())
     placing.settle()
@@ -106,10 +132,25 @@ class _Found:
     damages: list[Damage]
 
 
-def _fetched(log: LogReader, taken: Stored, settings: AttemptSettings, placing: Placing) -> _Found:
+def _fetched_elsewhere(run: Store, settings: AttemptSettings, placing: Placing) -> _Found:
+    """Fetch this shard's newest whole generation in another run."""
+    made_of = newest_record(run)
+    if made_of is None:
+        raise SourceInvalid(f"resumeFrom is {run.url}, where there is no run: name the folder of one, run id included")
+    if made_of.shards != settings.run.shards:
+        raise SourceInvalid(
+            f"resumeFrom is {run.url}, a run of {made_of.shards} shards, and this one has {settings.run.shards}: "
+            "items would move from one checkpoint to another; let both have as many"
+        )
+    log = LogReader(run, layout.shard_folder(run.url.rpartition("/")[2], settings.shard))
+    top = log.top()
+    return _fetched(log, generations_below(log, 0 if top.seq is None else top.seq + 1), settings, placing)
+
+
+def _fetched(log: LogReader, found: Iterable[Stored | Damage], settings: AttemptSettings, placing: Placing) -> _Found:
     reader = ContentReader(log)
     damages: list[Damage] = []
-    for candidate in candidates(log, taken):
+    for candidate in found:
         if isinstance(candidate, Damage):
             damages.append(candidate)
             continue

@@ -62,6 +62,8 @@ class AttemptSettings:
     program_sha256: str
     images: tuple[str, ...]
     allow_drift: frozenset[str]
+    start_from: str
+    """URL of another run's folder, from which a shard without a generation of its own starts; empty = none."""
 
     @property
     def folder(self) -> str:
@@ -120,6 +122,7 @@ class AttemptSettings:
             program_sha256=environment.get(names.PROGRAM_SHA256, ""),
             images=_listed(environment, names.IMAGES),
             allow_drift=_parts(environment, names.ALLOW_DRIFT),
+            start_from=environment.get(names.START_FROM, "").rstrip("/"),
         )
 
 

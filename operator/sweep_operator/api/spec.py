@@ -162,6 +162,8 @@ _URLS = (
     "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net[/FOLDER]"
 )
 
+_BUCKETS = "((gs|s3)://[a-z0-9][-_.a-z0-9]*|(az|abfs)://[a-z0-9][-a-z0-9]*(@[a-z0-9][-.a-z0-9]*)?)"
+
 
 class Checkpoint(ApiModel):
     """Where the sweep keeps what it must not lose."""
@@ -172,8 +174,7 @@ class Checkpoint(ApiModel):
         Field(
             json_schema_extra=checked_by(
                 Rule(
-                    check=r"self.matches('^((gs|s3)://[a-z0-9][-_.a-z0-9]*|(az|abfs)://[a-z0-9][-a-z0-9]*"
-                    r"(@[a-z0-9][-.a-z0-9]*)?)(/[^?#[:space:]]*)?$')",
+                    check=f"self.matches('^{_BUCKETS}(/[^?#[:space:]]*)?$')",
                     static=f"url must be {_URLS}",
                     message=f"'url is ' + self + ' and must be {_URLS}'",
                 ),
@@ -288,6 +289,7 @@ class ResumableSweepSpec(ApiModel):
         json_schema_extra=checked_by(
             immutable_or_absent(name="items", why="shards that are relaunched would get other items"),
             immutable_or_absent(name="runId", why="what is recorded so far is kept under it"),
+            immutable_or_absent(name="resumeFrom", why="shards that are relaunched would start from elsewhere"),
         )
     )
 
@@ -311,6 +313,27 @@ class ResumableSweepSpec(ApiModel):
     ) = None
     """Name of this run in the store, the sweep's metadata.uid where absent. Give the run id of an earlier sweep of the
     same namespace and name to go on where that one ended. Cannot change."""
+    resume_from: (
+        Annotated[
+            str,
+            StringConstraints(min_length=8, max_length=1400),
+            Field(
+                json_schema_extra=checked_by(
+                    Rule(
+                        check=f"self.matches('^{_BUCKETS}(/[^?#[:space:]/]+)+$')",
+                        static="resumeFrom must be the folder of a run: a URL as in checkpoint.url, with the run id at "
+                        "its end",
+                        message="'resumeFrom is ' + self + ' and must be the folder of a run: a URL as in "
+                        "checkpoint.url, with the run id at its end'",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """Another run to start from: its folder in a store that the same credentials may read, such as
+    `gs://BUCKET/FOLDER/NAMESPACE/NAME/RUN_ID`. It must have as many shards. Each shard that has stored nothing of its
+    own begins with the newest checkpoint of the shard of the same number; the other run is only read. Cannot change."""
     items: Items | None = None
     """The pieces of work; absent where the program itself knows them. Cannot change."""
     checkpoint: Checkpoint

@@ -212,6 +212,7 @@ def _private_environment(
         names_of.TEMPLATE_SHA256: digest,
         names_of.PROGRAM_SHA256: program,
         names_of.ALLOW_DRIFT: ",".join(sweep.manifest["spec"].get("allowDrift") or []),
+        names_of.START_FROM: sweep.spec.resume_from,
         names_of.IMAGES: ",".join(str(main.get("image", "")) for main in mains),
     }
 

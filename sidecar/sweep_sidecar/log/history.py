@@ -36,8 +36,24 @@ def damage_of(seq: int, error: CheckpointCorrupt) -> Damage:
 def candidates(log: LogReader, taken: Stored) -> Iterator[Stored | Damage]:
     """Yield the generations below the entry `taken`, newest first, and damaged entries where they would have come.
 
+    Raises
+    ------
+    CheckpointCorrupt, Unreachable
+        As `generations_below`.
+    """
+    return generations_below(log, taken.entry.seq, above=taken)
+
+
+def generations_below(log: LogReader, below: int, *, above: Stored | None = None) -> Iterator[Stored | Damage]:
+    """Yield the generations below slot `below`, newest first, and damaged entries where they would have come.
+
     An entry is passed over only where it was read twice and is not what was written, or is missing. What `base`, `seal`
     and `complete` name is gone to at once, so nothing that cannot have been a generation is met.
+
+    Parameters
+    ----------
+    above:
+        The entry in slot `below`, where it is known.
 
     Raises
     ------
@@ -45,12 +61,11 @@ def candidates(log: LogReader, taken: Stored) -> Iterator[Stored | Damage]:
         Where something foreign stands in the log, or an entry of a newer version.
     Unreachable
     """
-    above: Stored | None = taken
-    seq = taken.entry.seq - 1
+    seq = below - 1
     while seq >= 0:
         try:
             found = log.read(seq, after=above)
-            below = seq_below(found)
+            lower = seq_below(found)
         except NewerSchema:
             raise
         except CheckpointCorrupt as error:
@@ -61,9 +76,9 @@ def candidates(log: LogReader, taken: Stored) -> Iterator[Stored | Damage]:
             continue
         if found.entry.kind is Kind.GEN:
             yield found
-        if below is None:
+        if lower is None:
             return
-        above, seq = found, below
+        above, seq = found, lower
 
 
 def in_rows(damages: Iterable[Damage]) -> list[Damage]:

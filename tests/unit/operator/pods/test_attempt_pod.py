@@ -161,7 +161,7 @@ def test_the_sidecar_alone_knows_the_store() -> None:
         assert env["SWEEP_STOP_PATH"] == STOP
         assert env["SWEEP_REPORT_URL"] == "http://operator:8080"
         assert env["SWEEP_IMAGES"] == "main:1"
-        assert env["SWEEP_ALLOW_DRIFT"] == ""
+        assert (env["SWEEP_ALLOW_DRIFT"], env["SWEEP_START_FROM"]) == ("", "")
         assert env["SWEEP_ITEMS_SHA256"] == ""
         assert env["SWEEP_POD_UID"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
         assert env["SWEEP_SHARD"] == "0"
@@ -344,3 +344,10 @@ def test_where_it_runs_and_on_how_much_does_not(changed: dict[str, Any]) -> None
 def test_what_may_drift_is_told_to_the_sidecar() -> None:
     env = variables(built(allowDrift=["Images", "Program"])["spec"]["initContainers"][RESTORE])
     assert env["SWEEP_ALLOW_DRIFT"] == "Images,Program"
+
+
+def test_the_run_to_start_from_is_told_to_the_sidecar() -> None:
+    url = "gs://other/ns/lr/run-1"
+    containers = built(resumeFrom=url)["spec"]
+    assert variables(containers["initContainers"][RESTORE])["SWEEP_START_FROM"] == url
+    assert "SWEEP_START_FROM" not in variables(containers["containers"][0])
