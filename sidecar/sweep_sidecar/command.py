@@ -36,6 +36,8 @@ _LOG = logging.getLogger("sweep_sidecar")
 _DEFAULT_ITEMS = Path("/sweep/items/items.json")
 _PATIENCE_S = 120.0
 """How long a role that runs once keeps asking a store that does not answer before it gives up."""
+_READ_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""How a restore, which may take long, waits for the answer to one of its many reads."""
 
 _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (SettingsInvalid, Exit.USAGE, "SettingsInvalid"),
@@ -100,7 +102,9 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     settings = AttemptSettings.from_environment(environment)
     store = _patiently(lambda: open_store(settings.run.store_url))
     try:
-        restored = _patiently(lambda: restored_attempt(store, settings, nonce=_nonce, clock=time.time))
+        restored = _patiently(
+            lambda: restored_attempt(store, settings, nonce=_nonce, clock=time.time, pauses_s=_READ_PAUSES_S)
+        )
     except Superseded as error:
         head = {"head_attempt": error.head.writer.attempt}
         return Exit.SUPERSEDED, Outcome("Superseded", str(error), head)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -49,10 +50,17 @@ def store_blob(
 
 
 class ContentReader:
-    """Reads the files of a shard's generations."""
+    """Reads the files of a shard's generations.
 
-    def __init__(self, log: LogReader) -> None:
+    Parameters
+    ----------
+    pauses_s:
+        A read that the store does not answer is tried again after each of these.
+    """
+
+    def __init__(self, log: LogReader, *, pauses_s: Sequence[float] = ()) -> None:
         self._log = log
+        self._pauses_s = pauses_s
         self._entries: OrderedDict[int, dict[str, bytes]] = OrderedDict()
         self._damaged: dict[tuple[str | None, int | None, str], CheckpointCorrupt] = {}
         self._lock = threading.Lock()
@@ -127,7 +135,7 @@ class ContentReader:
         if name in self._damaged:
             raise self._damaged[name]  # generations share pieces: one that is damaged is not fetched for each of them
         try:
-            return self._fetch(segment)
+            return self._fetch_patiently(segment)
         except NewerSchema:
             raise
         except CheckpointCorrupt as error:
@@ -135,10 +143,20 @@ class ContentReader:
         with self._lock:
             self._entries.pop(-1 if segment.seq is None else segment.seq, None)
         try:
-            return self._fetch(segment)
+            return self._fetch_patiently(segment)
         except CheckpointCorrupt as error:
             self._damaged[name] = error
             raise
+
+    def _fetch_patiently(self, segment: Segment) -> bytes:
+        # One answer that does not come must not cost all that a long restore has fetched before it.
+        for pause_s in self._pauses_s:
+            try:
+                return self._fetch(segment)
+            except Unreachable as error:
+                _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
+                time.sleep(pause_s)
+        return self._fetch(segment)
 
     def _fetch(self, segment: Segment) -> bytes:
         if segment.inline is not None:

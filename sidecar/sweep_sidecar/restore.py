@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +68,7 @@ def restored_attempt(
     nonce: Callable[[], str],
     clock: Callable[[], float],
     open_run: Callable[[str], Store] = open_store,
+    pauses_s: Sequence[float] = (),
 ) -> Restored:
     """Take the shard and restore its newest generation that is whole into the snapshot directory.
 
@@ -78,6 +79,8 @@ def restored_attempt(
     ----------
     open_run:
         Opens the folder of the run that a shard without a generation of its own starts from.
+    pauses_s:
+        A read of a file's piece that the store does not answer is tried again after each of these.
 
     Raises
     ------
@@ -94,17 +97,17 @@ def restored_attempt(
     writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
     taken = log.take(_provenance(settings))
-    placing = Placing(settings.snapshot, settings.private)
-    found = _fetched(log, candidates(log, taken), settings, placing)
+    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private), pauses_s)
+    found = fetching.newest(log, candidates(log, taken))
     damages, source = found.damages, ""
     body: dict[str, Any] = {"generation": found.seq}
     if found.seq is None and settings.start_from:
-        elsewhere = _fetched_elsewhere(open_run(settings.start_from), settings, placing)
+        elsewhere = fetching.newest_of_run(open_run(settings.start_from))
         damages = [*damages, *elsewhere.damages]
         if elsewhere.seq is not None:
             found, source = elsewhere, settings.start_from
             body["source"] = {"url": source, "generation": elsewhere.seq}
-    placing.place()
+    fetching.placing.place()
     rows = in_rows(damages)
     problem, message = _said(found, rows, url=source or store.url)
     restored = Restored(
@@ -119,7 +122,7 @@ def restored_attempt(
     log.append(Kind.BASE, {**body, "skipped": [damage.to_json() for damage in rows]})
     # Last, so that its presence proves all the rest.
     replace_durably(settings.restored_marker, restored.to_json())
-    placing.settle()
+    fetching.placing.settle()
     return restored
 
 
@@ -132,41 +135,52 @@ class _Found:
     damages: list[Damage]
 
 
-def _fetched_elsewhere(run: Store, settings: AttemptSettings, placing: Placing) -> _Found:
-    """Fetch this shard's newest whole generation in another run."""
-    made_of = newest_record(run)
-    if made_of is None:
-        raise SourceInvalid(f"resumeFrom is {run.url}, where there is no run: name the folder of one, run id included")
-    if made_of.shards != settings.run.shards:
-        raise SourceInvalid(
-            f"resumeFrom is {run.url}, a run of {made_of.shards} shards, and this one has {settings.run.shards}: "
-            "items would move from one checkpoint to another; let both have as many"
-        )
-    log = LogReader(run, layout.shard_folder(run.url.rpartition("/")[2], settings.shard))
-    top = log.top()
-    return _fetched(log, generations_below(log, 0 if top.seq is None else top.seq + 1), settings, placing)
+@dataclass(frozen=True)
+class _Fetching:
+    """Looks for a generation that is whole, and fetches its files."""
 
+    settings: AttemptSettings
+    placing: Placing
+    pauses_s: Sequence[float]
 
-def _fetched(log: LogReader, found: Iterable[Stored | Damage], settings: AttemptSettings, placing: Placing) -> _Found:
-    reader = ContentReader(log)
-    damages: list[Damage] = []
-    for candidate in found:
-        if isinstance(candidate, Damage):
-            damages.append(candidate)
-            continue
-        seq = candidate.entry.seq
-        try:
-            generation = generation_in(log, candidate)
-            _check_named(generation, settings)
-            placing.fetch(generation, reader)
-        except NewerSchema:
-            raise
-        except CheckpointCorrupt as error:
-            damages.append(damage_of(seq, error))
-            continue
-        return _Found(seq=seq, items=generation.items_done, damages=damages)
-    placing.clear()
-    return _Found(seq=None, items=0, damages=damages)
+    def newest(self, log: LogReader, found: Iterable[Stored | Damage]) -> _Found:
+        """Fetch the first generation of `found` that is whole."""
+        reader = ContentReader(log, pauses_s=self.pauses_s)
+        damages: list[Damage] = []
+        for candidate in found:
+            if isinstance(candidate, Damage):
+                damages.append(candidate)
+                continue
+            seq = candidate.entry.seq
+            try:
+                generation = generation_in(log, candidate)
+                _check_named(generation, self.settings)
+                self.placing.fetch(generation, reader)
+            except NewerSchema:
+                raise
+            except CheckpointCorrupt as error:
+                damages.append(damage_of(seq, error))
+                continue
+            return _Found(seq=seq, items=generation.items_done, damages=damages)
+        self.placing.clear()
+        return _Found(seq=None, items=0, damages=damages)
+
+    def newest_of_run(self, run: Store) -> _Found:
+        """Fetch this shard's newest whole generation in another run."""
+        made_of = newest_record(run)
+        shards = self.settings.run.shards
+        if made_of is None:
+            raise SourceInvalid(
+                f"resumeFrom is {run.url}, where there is no run: name the folder of one, run id included"
+            )
+        if made_of.shards != shards:
+            raise SourceInvalid(
+                f"resumeFrom is {run.url}, a run of {made_of.shards} shards, and this one has {shards}: items would "
+                "move from one checkpoint to another; let both have as many"
+            )
+        log = LogReader(run, layout.shard_folder(run.url.rpartition("/")[2], self.settings.shard))
+        top = log.top()
+        return self.newest(log, generations_below(log, 0 if top.seq is None else top.seq + 1))
 
 
 def _said(found: _Found, rows: list[Damage], *, url: str) -> tuple[str, str]:
