@@ -71,10 +71,10 @@ def planned_sweep(run: Run, rule: Rule, *, now: float) -> Sweep:
     if not run.shards:
         return replace(kept_alone, left_alone="no attempt has begun")
     wholes = {shard: read_log(run, shard) for shard in run.shards}
-    why = _untouchable(run, wholes, rule, now=now)
+    before = retired_in(run.store, run.objects)
+    why = _damage(wholes, before) or _may_be_written(run, wholes, rule, now=now)
     if why:
         return replace(kept_alone, left_alone=why)
-    before = retired_in(run.store, run.objects)
     retired: dict[int, list[int]] = {}
     entries: dict[int, list[int]] = {}
     referred: set[str] = set()
@@ -119,11 +119,19 @@ def swept(run: Run, sweep: Sweep, rule: Rule, *, now: float) -> None:
         side_by_side(run.store.delete, sweep.blobs[start : start + _DELETED_AT_ONCE])
 
 
-def _untouchable(run: Run, wholes: dict[int, WholeLog], rule: Rule, *, now: float) -> str:
-    """Return why nothing of a run may be deleted, empty where something may."""
+def _damage(wholes: dict[int, WholeLog], retired: dict[int, set[int]]) -> str:
+    """Return what is wrong with the logs, empty where nothing is: whoever looks for the cause finds all as it was."""
     for shard, whole in wholes.items():
         if whole.damaged:
             return f"entry {max(whole.damaged)} of shard {shard} is damaged: see `verify`"
+        missing = set(range(whole.highest)) - whole.entries.keys() - retired.get(shard, set())
+        if missing:
+            return f"entry {max(missing)} of shard {shard} is missing: see `verify`"
+    return ""
+
+
+def _may_be_written(run: Run, wholes: dict[int, WholeLog], rule: Rule, *, now: float) -> str:
+    """Return why somebody may write into a run, empty where nobody does."""
     if not rule.stopped:
         for shard in range(shape_of(run).shards):
             head = wholes[shard].entries.get(wholes[shard].highest) if shard in wholes else None

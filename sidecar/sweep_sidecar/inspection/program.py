@@ -268,10 +268,24 @@ def _add_gc(commands: _Commands) -> argparse.ArgumentParser:
 
 def _gc(given: argparse.Namespace) -> int:
     rule = Rule(keep=given.keep, age_s=given.older_than, stopped=given.stopped)
-    sweeps = [_swept_run(run, rule, given) for run in runs_below(given.url)]
+    sweeps: list[Sweep] = []
+    failures: list[Exception] = []
+    for run in runs_below(given.url):
+        try:
+            sweeps.append(_swept_run(run, rule, given))
+        except (CheckpointCorrupt, LogMoved) as error:  # no reason not to go on with the next run
+            failures.append(error)
+            sweeps.append(Sweep(url=run.store.url, left_alone=str(error)))
     if given.json:
         print_json([{**asdict(sweep), "dry_run": given.dry_run} for sweep in sweeps])
-        return OK
+    else:
+        _print_sweeps(sweeps, dry_run=given.dry_run)
+    if failures:
+        raise failures[0]
+    return OK
+
+
+def _print_sweeps(sweeps: Sequence[Sweep], *, dry_run: bool) -> None:
     print_table(
         ("RUN", "GENERATIONS", "ENTRIES", "BLOBS", "SIZE", "NOTE"),
         (
@@ -281,12 +295,11 @@ def _gc(given: argparse.Namespace) -> int:
                 sum(map(len, sweep.entries.values())),
                 len(sweep.blobs),
                 size_text(sweep.size_bytes),
-                _note(sweep, dry_run=given.dry_run),
+                _note(sweep, dry_run=dry_run),
             )
             for sweep in sweeps
         ),
     )
-    return OK
 
 
 def _note(sweep: Sweep, *, dry_run: bool) -> str:

@@ -89,7 +89,13 @@ def _note(entry: Entry) -> str:
         return ", ".join(map(str, body.get("images") or ()))
     named = body.get("generation")
     if entry.kind is Kind.BASE:
-        notes = ["starts afresh" if named is None else f"goes on from generation {named}"]
+        source = body.get("source")
+        if named is not None:
+            notes = [f"goes on from generation {named}"]
+        elif source:
+            notes = [f"starts from generation {source.get('generation')} of {source.get('url')}"]
+        else:
+            notes = ["starts afresh"]
         for damage in body.get("skipped") or ():
             rows = str(damage.get("generation"))
             if "oldest" in damage:

@@ -10,7 +10,7 @@ from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
 from sweep_sidecar.inspection.entries import WholeLog, read_log
 from sweep_sidecar.inspection.runs import Run, side_by_side
-from sweep_sidecar.log.entry import CheckpointCorrupt, Entry, Kind
+from sweep_sidecar.log.entry import CheckpointCorrupt, Entry, Kind, NewerSchema
 from sweep_sidecar.log.fencing import is_legal
 from sweep_sidecar.log.generation import Segment
 from sweep_sidecar.retirement import PREFIX, retired_in
@@ -50,15 +50,22 @@ def verify_run(run: Run, *, deep: bool) -> Verification:
 
     Raises
     ------
-    CheckpointCorrupt
-        Where something foreign stands in a log.
     NewerSchema, Unreachable
     """
     found = Verification(url=run.store.url)
-    wholes = {shard: read_log(run, shard) for shard in run.shards}
+    wholes: dict[int, WholeLog] = {}
+    for shard in run.shards:
+        try:
+            wholes[shard] = read_log(run, shard)
+        except NewerSchema:
+            raise
+        except CheckpointCorrupt as error:  # something foreign stands in the log
+            found.findings.append(Finding(shard=shard, problem=str(error)))
     # After the entries: what retention deletes while this runs, it has recorded before.
     try:
         retired = retired_in(run.store, [one.key for one in run.store.list(PREFIX)])
+    except NewerSchema:
+        raise
     except CheckpointCorrupt as error:
         found.findings.append(Finding(problem=str(error)))
         retired = {}
@@ -74,7 +81,7 @@ def verify_run(run: Run, *, deep: bool) -> Verification:
     found.findings += _items(run, wholes)
     found.findings += _merged(run)
     found.blobs = len(blobs.sizes)
-    if not any(whole.damaged for whole in wholes.values()):
+    if len(wholes) == len(run.shards) and not any(whole.damaged for whole in wholes.values()):
         unneeded = [size for key, size in run.objects.items() if key.startswith("blobs/") and key not in blobs.sizes]
         found.unreferenced, found.unreferenced_bytes = len(unneeded), sum(unneeded)
     return found

@@ -186,6 +186,14 @@ def test_damage_is_found_and_what_a_restore_would_do(
     assert restores in restore
 
 
+def test_something_foreign_in_a_log_is_found(run: RunOnDisk, capsys: pytest.CaptureFixture[str]) -> None:
+    run.entry(0, 0).with_name("notes.txt").write_text("mine")
+    assert run.command("verify", run.url) == 1
+    assert "notes.txt is not the name of a log entry" in capsys.readouterr().out
+    assert run.command("ls", run.url) == 0
+    assert "notes.txt" in capsys.readouterr().out
+
+
 def test_only_a_deep_look_finds_what_has_rotted(run: RunOnDisk, capsys: pytest.CaptureFixture[str]) -> None:
     write(BIG)(run)
     assert run.command("verify", run.url) == 0

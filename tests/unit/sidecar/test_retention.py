@@ -260,6 +260,34 @@ def test_a_damaged_log_is_left_alone(run: RunOnDisk) -> None:
     assert store.objects == before
 
 
+def test_a_log_with_a_gap_that_no_sweep_has_made_is_left_alone(run: RunOnDisk) -> None:
+    store = in_memory(run)
+    sweep(store, Rule(keep=3, age_s=0))
+    del store.objects[layout.entry_key(layout.shard_folder("run", 0), 1)]
+    before = dict(store.objects)
+    assert sweep(store, Rule(keep=1, age_s=0)) == "entry 1 of shard 0 is missing: see `verify`"
+    assert store.objects == before
+
+
+def test_what_is_wrong_with_one_run_keeps_no_other_from_being_swept(
+    run: RunOnDisk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = run.root.with_name("a-run")
+    twin.mkdir()
+    first = next(run.root.glob("*-shard-00000"))
+    (twin / layout.shard_folder("a-run", 0) / "log").mkdir(parents=True)
+    (twin / "retired").mkdir()
+    (twin / "retired" / f"{'0' * 64}.json").write_text("{}")
+    entry = next((first / "log").glob("999999999999.json"))
+    shutil.copy(entry, twin / layout.shard_folder("a-run", 0) / "log" / entry.name)
+    assert run.command("gc", run.top, "--keep", "1", at=MUCH_LATER) == Exit.CHECKPOINT_CORRUPT
+    printed = capsys.readouterr()
+    _, of_twin, of_run = printed.out.splitlines()
+    assert "left alone: " in of_twin
+    assert of_run.endswith("deleted")
+    assert "holds something else than its name says" in printed.err
+
+
 @pytest.mark.parametrize("moment", ["list", "create", "delete"])
 def test_it_stops_where_somebody_writes(run: RunOnDisk, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweep_sidecar.retention._DELETED_AT_ONCE", 1)
