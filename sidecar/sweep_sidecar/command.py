@@ -83,7 +83,11 @@ def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sweep-sidecar", description="Keep the checkpoints of a sweep in a store.")
+    parser = argparse.ArgumentParser(
+        prog="sweep-sidecar",
+        description="Keep the checkpoints of a sweep in a store.",
+        epilog="For people: `sweep-sidecar store --help` tells how to look into a store.",
+    )
     roles = parser.add_subparsers(dest="role", required=True)
     roles.add_parser("restore", help="take the shard and restore its newest generation (init container)")
     roles.add_parser("mirror", help="mirror the snapshot directory until the experiment has ended (native sidecar)")

@@ -11,9 +11,9 @@ from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
 from sweep_sidecar.durable import sync_folder
 from sweep_sidecar.inspection.runs import Run, RunNotFound
-from sweep_sidecar.log.entry import CheckpointCorrupt, Entry, Kind, NewerSchema, Stored, Writer
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema
 from sweep_sidecar.log.generation import Generation
-from sweep_sidecar.log.history import Damage, candidates, damage_of
+from sweep_sidecar.log.history import Damage, damage_of, generations_below
 from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.restore import generation_in
 from sweep_sidecar.store import url_of
@@ -68,17 +68,8 @@ def _fetch_newest(log: LogReader, staged: Path) -> Fetched:
     top = log.top()
     if top.seq is None:
         raise RunNotFound(f"{log.store.url} has no entry of this shard")
-    newest = top.newest
-    # What an attempt would write that restored now: where the search for generations begins.
-    above = Entry(
-        seq=top.seq + 1,
-        kind=Kind.TAKE,
-        writer=Writer(0, "", ""),
-        prev_sha256=newest.sha256 if newest is not None and newest.entry.seq == top.seq else "",
-        time=0.0,
-    )
     skipped: list[Damage] = []
-    for candidate in candidates(log, Stored(above, "")):
+    for candidate in generations_below(log, top.seq + 1):
         if isinstance(candidate, Damage):
             skipped.append(candidate)
             continue
