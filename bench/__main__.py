@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("testbed", "reclaim")
+NAMES = ("testbed", "reclaim", "store_engines")
 _RESULTS = Path("build/bench")
 
 

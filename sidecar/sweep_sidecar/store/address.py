@@ -16,6 +16,9 @@ _MENDS = (
 )
 _IN_A_POD = "KUBERNETES_SERVICE_HOST"
 """Set by Kubernetes in every container."""
+ENGINE = "SWEEP_STORE_ENGINE"
+"""Variable that chooses the engine by which S3 and Azure are reached."""
+_OBSTORE = "obstore"
 _DIRECTORY_BUCKET = "--x-s3"
 """How the names of S3's directory buckets end."""
 
@@ -51,9 +54,20 @@ def open_store(url: str, *, deadline_s: float = DEADLINE_S) -> Store:
         bucket, _, folder = rest.partition("/")
         if not bucket.partition("@")[0]:
             raise UrlUnsupported(f"{url!r} names no {'container' if scheme in ('az', 'abfs') else 'bucket'}: {_MENDS}")
+        if scheme == "s3" and bucket.endswith(_DIRECTORY_BUCKET):
+            raise UrlUnsupported(f"{url!r} is a directory bucket, which lists in no order: use a general one")
+        engine = os.environ.get(ENGINE, "")
+        if engine not in ("", _OBSTORE):
+            raise UrlUnsupported(f"{ENGINE} is {engine!r}: set it to {_OBSTORE}, or not at all")
+        if engine == _OBSTORE and scheme not in ("gs", "gcs"):
+            try:
+                from sweep_sidecar.store.obstore_engine import ObstoreStore
+            except ImportError as error:
+                raise UrlUnsupported(
+                    f"{ENGINE} is {_OBSTORE}, but there is no such package ({error}): install it, or unset {ENGINE}"
+                ) from error
+            return ObstoreStore(scheme=scheme, bucket=bucket, folder=folder, deadline_s=deadline_s)
         if scheme == "s3":
-            if bucket.endswith(_DIRECTORY_BUCKET):
-                raise UrlUnsupported(f"{url!r} is a directory bucket, which lists in no order: use a general one")
             from sweep_sidecar.store.s3 import S3Store
 
             return S3Store(bucket=bucket, folder=folder, deadline_s=deadline_s)

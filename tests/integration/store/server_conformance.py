@@ -36,6 +36,7 @@ class ServerConformance(StoreConformance, StoreAcrossProcesses):
 
     create_method: str
     """Method of HTTP that creates."""
+    delete_method = "DELETE"
 
     @pytest.fixture
     def bucket(self, server: Server) -> str:
@@ -135,9 +136,9 @@ class ServerConformance(StoreConformance, StoreAcrossProcesses):
     def test_a_deletion_whose_reply_was_lost_is_done(self, meddler: Meddler, url: str) -> None:
         store = open_store(url, deadline_s=20)
         store.create("key", b"x")
-        meddler.strike_once("DELETE", Fate.LOST)
+        meddler.strike_once(self.delete_method, Fate.LOST)
         store.delete("key")
-        assert meddler.struck == ["DELETE"]
+        assert meddler.struck == [self.delete_method]
         assert store.list("") == []
 
     @pytest.mark.parametrize("status", [429, 500, 503])
@@ -147,7 +148,7 @@ class ServerConformance(StoreConformance, StoreAcrossProcesses):
             (self.create_method, lambda: store.create("key", b"x")),
             ("GET", lambda: store.get("key")),
             ("GET", lambda: store.list("")),
-            ("DELETE", lambda: store.delete("key")),
+            (self.delete_method, lambda: store.delete("key")),
         ]
         for method, call in calls:
             meddler.strike_once(method, status)

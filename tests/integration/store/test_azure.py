@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from integration.store.azure_server import AzureServer
@@ -12,12 +10,9 @@ from sweep_sidecar.store import StoreNotCreateOnly, open_store, prove_create_onl
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
-    running = AzureServer(tmp_path_factory.mktemp("azure"))
-    running.start()
-    yield running
-    running.stop()
+@pytest.fixture
+def server(azure_server: AzureServer) -> AzureServer:
+    return azure_server
 
 
 # The client hands aiohttp a blob as bytes, of which it warns; eight mebibytes are what a blob has at most.

@@ -11,7 +11,7 @@ from sweep_sidecar.store import StoreNotCreateOnly, open_store, prove_create_onl
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(emulator: Emulator) -> Server:
     return emulator
 

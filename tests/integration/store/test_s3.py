@@ -12,12 +12,9 @@ from sweep_sidecar.store import Creation, StoreNotCreateOnly, open_store, prove_
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    running = S3Server(tmp_path_factory.mktemp("s3"))
-    running.start()
-    yield running
-    running.stop()
+@pytest.fixture
+def server(s3_server: S3Server) -> S3Server:
+    return s3_server
 
 
 class TestS3Store(ServerConformance):

@@ -72,7 +72,7 @@ def test_an_azure_account_may_stand_in_the_url(monkeypatch: pytest.MonkeyPatch) 
 
 def test_two_azure_accounts_are_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=other;AccountKey=a2V5;EndpointSuffix=x.net")
-    with pytest.raises(UrlUnsupported, match="names account 'mine', but .* account 'other'"):
+    with pytest.raises(UrlUnsupported, match=r"names account 'mine', but .* account 'other'"):
         open_store("abfs://container@mine.dfs.core.windows.net/run")
 
 
@@ -80,3 +80,21 @@ def test_no_pod_stores_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     with pytest.raises(UrlUnsupported, match="lost with the process"):
         open_store("memory://run")
+
+
+@pytest.mark.parametrize(
+    ("engine", "url", "message"),
+    [
+        ("rocket", "s3://bucket/run", "SWEEP_STORE_ENGINE is 'rocket': set it to obstore, or not at all"),
+        ("rocket", "gs://bucket/run", "SWEEP_STORE_ENGINE is 'rocket'"),
+        ("obstore", "az://container/run", "names no storage account"),
+    ],
+)
+def test_an_engine_that_cannot_be_used_is_said(
+    engine: str, url: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_CONNECTION_STRING"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("SWEEP_STORE_ENGINE", engine)
+    with pytest.raises(UrlUnsupported, match=message):
+        open_store(url)
