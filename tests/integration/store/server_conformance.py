@@ -30,7 +30,9 @@ _SLACK_S = 2.0
 
 # The clients close their connections when they are collected, at whatever moment, in another thread: not in time, where
 # the server has gone meanwhile.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <(socket|function Connection):pytest.PytestUnraisableExceptionWarning"
+)
 class ServerConformance(StoreConformance, StoreAcrossProcesses):
     """The test file of a backend subclasses this and has a fixture `server`."""
 
