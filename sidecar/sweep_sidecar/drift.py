@@ -59,6 +59,9 @@ def admit(store: Store, made_of: MadeOf, *, allowed: Collection[str], attempt: i
         known, free = _recorded(store)
         if made_of in known:
             return
+        known, free = _recorded_twice(store, (known, free))
+        if made_of in known:
+            return
         if known:
             differences = _differences(known[-1], made_of)
             refused = [part for part in differences if part not in allowed and (part == "shards" or ALL not in allowed)]
@@ -77,8 +80,21 @@ def newest_record(store: Store) -> MadeOf | None:
     ------
     Unreachable
     """
-    known, _ = _recorded(store)
+    known, _ = _recorded_twice(store, _recorded(store))
     return known[-1] if known else None
+
+
+def _recorded_twice(store: Store, once: tuple[list[MadeOf], int]) -> tuple[list[MadeOf], int]:
+    """Return what two reads in a row agree on; where nothing is recorded, there is nothing to read again.
+
+    A record has no digest: one that was garbled on its way would refuse what fits, or let in what does not.
+    """
+    while once[1]:
+        again = _recorded(store)
+        if again == once:
+            break
+        once = again
+    return once
 
 
 def _recorded(store: Store) -> tuple[list[MadeOf], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -13,14 +12,14 @@ from resumable_sweep.contract.canonical import identity
 from resumable_sweep.contract.log_format import DONE, FAILED, SKIPPED, STARTED, LogInvalid, entry_of
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
-from sweep_sidecar.items import ItemsChanged
+from sweep_sidecar.items import stored_lines
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind
 from sweep_sidecar.log.generation import Generation
 from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.merging.records import Records, State
 from sweep_sidecar.progress import mime_records, starts_sweep_log
 from sweep_sidecar.restore import generation_in
-from sweep_sidecar.store import NotFound, Store, url_of
+from sweep_sidecar.store import Store
 
 _LOG = logging.getLogger(__name__)
 _NAMED_AT_MOST = 5
@@ -156,15 +155,7 @@ def _item_names(store: Store, *, sha256: str) -> Iterator[str]:
     ------
     ItemsChanged, Unreachable
     """
-    where = url_of(store, layout.ITEMS)
-    try:
-        data = store.get(layout.ITEMS)
-    except NotFound as error:
-        raise ItemsChanged(f"{where} is missing: the sweep was started with items of sha256 {sha256}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise ItemsChanged(f"{where} has sha256 {found}, the sweep was started with {sha256}: restore that file")
-    for line in _lines([data]):
+    for line in _lines([stored_lines(store, sha256=sha256)]):
         if line.strip():
             item: dict[str, Any] = json.loads(line)
             yield identity(item["key"])

@@ -10,7 +10,7 @@ import pytest
 from sweep_operator.api.spec import ResumableSweepSpec
 from sweep_sidecar.drift import ALL, PARTS, Drifted, MadeOf, admit
 from sweep_sidecar.store import Unreachable
-from unit.sidecar.memory_store import MemoryStore
+from unit.sidecar.memory_store import GarblingStore, MemoryStore
 from unit.sidecar.pods import HEADER, Cluster, line
 
 BEFORE = MadeOf(
@@ -104,6 +104,22 @@ def test_a_damaged_record_is_passed_over() -> None:
     admitted(store, BEFORE)
     with pytest.raises(Drifted, match="images was lr:1"):
         admitted(store, replace(BEFORE, images=("lr:2",)))
+
+
+@pytest.mark.parametrize("garbage", [b'{"shards": 4', b""])
+@pytest.mark.parametrize("garbled", [(0,), (1,), (0, 2)])
+def test_a_record_that_is_garbled_on_its_way_lets_nothing_in_and_refuses_nothing(
+    garbage: bytes, garbled: tuple[int, ...]
+) -> None:
+    store = MemoryStore()
+    admitted(store, BEFORE)
+    (key, whole) = next(iter(store.objects.items()))
+    garbling = GarblingStore(store.objects, key=key, garbage=garbage, garbled=garbled)
+    with pytest.raises(Drifted, match="images was lr:1 and is lr:2"):
+        admitted(garbling, replace(BEFORE, images=("lr:2",)))
+    changed = whole.replace(b"lr:1", b"lr:3")
+    admitted(GarblingStore(store.objects, key=key, garbage=changed, garbled=(0,)), BEFORE)
+    assert list(store.objects) == [key]
 
 
 def test_a_drifted_attempt_does_not_shut_out_the_one_that_runs(tmp_path: Path) -> None:
