@@ -25,10 +25,11 @@ class Price:
     list: float
     get: float
     gib_month: float
+    list_name: str
     source: str
-    """The list that says so."""
+    """Address of the list."""
     date: str
-    """Of the list, or when it was read."""
+    """Day on which the list said so, by a public transcript of it."""
 
 
 PRICES = (
@@ -40,6 +41,7 @@ PRICES = (
         list=5.0,
         get=0.4,
         gib_month=0.020,
+        list_name="Cloud Storage pricing",
         source="https://cloud.google.com/storage/pricing",
         date="2026-09-20",
     ),
@@ -51,6 +53,7 @@ PRICES = (
         list=5.0,
         get=0.4,
         gib_month=0.023,
+        list_name="Price list of AmazonS3",
         source="https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonS3/current/us-east-1/index.json",
         date="2026-07-28",
     ),
@@ -59,9 +62,11 @@ PRICES = (
         region="eastus",
         storage_class="General Block Blob v2, Hot, LRS, flat namespace",
         create=5.0,
+        # Seen for westus2 only, as of 2026-04-30.
         list=5.0,
         get=0.4,
         gib_month=0.0208,
+        list_name="Azure Retail Prices",
         source="https://learn.microsoft.com/en-us/rest/api/cost-management/retail-prices/azure-retail-prices",
         date="2026-09-24",
     ),

@@ -186,10 +186,11 @@ def _growth_rows(short: Day, long: Day, whole: Day) -> list[dict[str, Any]]:
 
 def _year_rows(day: Day) -> list[dict[str, Any]]:
     rows = []
+    span = "" if day.plan.span_s == DAY_S else f" (from {day.plan.span_s / 3600:g} h of a day)"
     for price in PRICES:
         for thinned, how in ((False, "nothing deleted"), (True, "`gc --keep 1` each day")):
             cost = year_of(price, usage_of(day, thinned=thinned), pods=PODS)
-            what = f"a year of {PODS:,} pods, a look every {day.plan.interval_s:g} s, {how}: {price.store}"
+            what = f"a year of {PODS:,} pods, a look every {day.plan.interval_s:g} s, {how}: {price.store}{span}"
             told = {"region": price.region, "requests_usd": cost.requests, "storage_usd": cost.storage}
             rows.append({**_row(what, cost.total, "USD"), **told, "price_list": price.source, "price_date": price.date})
     return rows
@@ -197,4 +198,5 @@ def _year_rows(day: Day) -> list[dict[str, Any]]:
 
 def _row(figure: str, value: float, unit: str, *, goal: float | None = None, at_least: bool = False) -> dict[str, Any]:
     holds = goal is None or (value >= goal if at_least else value <= goal)
-    return {"figure": figure, "value": round(value, 4), "unit": unit, "peer": None, "goal": goal, "holds": holds}
+    shown = round(value) if unit == "USD" else round(value, 1 if value >= 10 else 4)
+    return {"figure": figure, "value": shown, "unit": unit, "peer": None, "goal": goal, "holds": holds}
