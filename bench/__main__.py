@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.table import show
 
-NAMES = ("testbed", "reclaim", "store_engines", "store")
+NAMES = ("testbed", "reclaim", "store_engines", "merge", "store")
 _QUICK = "--quick"
 _CAN_BE_QUICK = ("store",)
 _RESULTS = Path("build/bench")
