@@ -120,6 +120,7 @@ def _measured(environment: dict[str, str], what: str, *given: object) -> dict[st
 
 def _put_rows(run: dict[str, list[float]], mib: int) -> list[dict[str, Any]]:
     rows = []
+    # Of a restore there is no goal: gcsfs checks no digest and waits for no disk.
     for way, what, goal in (("put", "to a generation", _LEAST_OF_PEER), ("get", "restored", None)):
         mine, peer = run[f"mine_{way}"], run[f"peer_{way}"]
         ratio = statistics.median(theirs / ours for ours, theirs in zip(mine, peer, strict=True))
