@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("testbed", "reclaim", "library")
+from bench.table import show
+
+NAMES = ("testbed", "reclaim", "library", "store_engines", "store", "merge")
 _QUICK = "--quick"
-_CAN_BE_QUICK = ("library",)
+_CAN_BE_QUICK = ("library", "store")
 _RESULTS = Path("build/bench")
 
 
@@ -39,10 +41,8 @@ def main(names: list[str]) -> int:
         _RESULTS.mkdir(parents=True, exist_ok=True)
         path = _RESULTS / f"{name}.json"
         path.write_text(json.dumps({"machine": machine(), "figures": figures}, indent=2) + "\n")
-        for row in figures:
-            goal = "" if row["goal"] is None else f"  goal {row['goal']}: {'holds' if row['holds'] else 'MISSED'}"
-            peer = "" if row["peer"] is None else f"  peer {row['peer']}"
-            print(f"  {row['figure']}: {row['value']} {row['unit']}{peer}{goal}")
+        show(name, figures)
+        print(f"  on {machine()}")
         print(f"  -> {path}")
         holds = holds and all(row["holds"] for row in figures)
     return 0 if holds else 1

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from resumable_sweep.contract.items import ItemsInvalid
 from resumable_sweep.contract.outcome import MESSAGE_PATH, Exit, Outcome
 from resumable_sweep.contract.report import Answer, Report, Stage
+from sweep_sidecar.drift import Drifted
 from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve
 from sweep_sidecar.items import ItemsChanged
 from sweep_sidecar.log.entry import CheckpointCorrupt
@@ -35,6 +36,8 @@ _LOG = logging.getLogger("sweep_sidecar")
 _DEFAULT_ITEMS = Path("/sweep/items/items.json")
 _PATIENCE_S = 120.0
 """How long a role that runs once keeps asking a store that does not answer before it gives up."""
+_READ_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""How a restore, which may take long, waits for the answer to one of its many reads."""
 
 _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (SettingsInvalid, Exit.USAGE, "SettingsInvalid"),
@@ -47,6 +50,7 @@ _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (StoreNotCreateOnly, Exit.STORE_NOT_CREATE_ONLY, "StoreNotCreateOnly"),
     (Incomplete, Exit.INCOMPLETE, "Incomplete"),
     (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
+    (Drifted, Exit.DRIFT, "Drift"),
     (Superseded, Exit.SUPERSEDED, "Superseded"),
     (ShardComplete, Exit.COMPLETE, "Complete"),
 )
@@ -79,7 +83,11 @@ def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sweep-sidecar", description="Keep the checkpoints of a sweep in a store.")
+    parser = argparse.ArgumentParser(
+        prog="sweep-sidecar",
+        description="Keep the checkpoints of a sweep in a store.",
+        epilog="For people: `sweep-sidecar store --help` tells how to look into a store.",
+    )
     roles = parser.add_subparsers(dest="role", required=True)
     roles.add_parser("restore", help="take the shard and restore its newest generation (init container)")
     roles.add_parser("mirror", help="mirror the snapshot directory until the experiment has ended (native sidecar)")
@@ -98,11 +106,17 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     settings = AttemptSettings.from_environment(environment)
     store = _patiently(lambda: open_store(settings.run.store_url))
     try:
-        restored = _patiently(lambda: restored_attempt(store, settings, nonce=_nonce, clock=time.time))
+        restored = _patiently(
+            lambda: restored_attempt(store, settings, nonce=_nonce, clock=time.time, pauses_s=_READ_PAUSES_S)
+        )
     except Superseded as error:
         head = {"head_attempt": error.head.writer.attempt}
         return Exit.SUPERSEDED, Outcome("Superseded", str(error), head)
     report = _restore_report(settings, restored)
+    if restored.problem:
+        return Exit.OK, Outcome(restored.problem, restored.message, report)
+    if restored.source:
+        return Exit.OK, Outcome("Restored", f"started from {restored.source} with {restored.items} items", report)
     if restored.generation is None:
         return Exit.OK, Outcome("FreshStart", "nothing is stored yet: the shard starts from its first item", report)
     message = f"restored generation {restored.generation} with {restored.items} items"
@@ -121,6 +135,8 @@ def _restore_report(settings: AttemptSettings, restored: Restored) -> dict[str, 
         items_restored=restored.items,
         items_total=restored.items_total,
         generation=restored.generation,
+        restore_problem=restored.problem,
+        restore_message=restored.message,
     )
     return asdict(report)
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
 from sweep_sidecar import layout
-from sweep_sidecar.log.entry import CheckpointCorrupt, Kind
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema
 from sweep_sidecar.log.generation import FileVersion, Generation, Segment, parsed_generation
 from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.store import Creation, NotFound, Store, Unreachable, url_of
 
+_LOG = logging.getLogger(__name__)
 BLOB_BYTES = 8 << 20
 """Larger files are cut into blobs of this size: the most that is held in memory for one of them."""
 _AHEAD = 4
@@ -24,11 +27,14 @@ _AHEAD = 4
 _ENTRIES_KEPT = 16
 
 
-def store_blob(store: Store, data: bytes, *, nonce: Callable[[], str]) -> Segment:
+def store_blob(
+    store: Store, data: bytes, *, nonce: Callable[[], str], damaged: Collection[str] = frozenset()
+) -> Segment:
     """Put `data` into the store under its own digest, unless it is there.
 
     Where something else stands there (torn or wrong, on a store that lets that happen), it blocks nobody: the blob
-    gets a name of its own.
+    gets a name of its own. So it does where the key is one of `damaged`: a store that tells by a checksum which it has
+    kept apart would take what has rotted since for whole.
 
     Raises
     ------
@@ -36,7 +42,7 @@ def store_blob(store: Store, data: bytes, *, nonce: Callable[[], str]) -> Segmen
     """
     sha256 = hashlib.sha256(data).hexdigest()
     key = layout.blob_key(sha256)
-    if store.create(key, data) is Creation.EXISTS:
+    if key in damaged or store.create(key, data) is Creation.EXISTS:
         key = layout.blob_key(sha256, nonce())
         if store.create(key, data) is Creation.EXISTS:
             raise Unreachable(f"{url_of(store, key)} exists although its name was never used")
@@ -44,11 +50,19 @@ def store_blob(store: Store, data: bytes, *, nonce: Callable[[], str]) -> Segmen
 
 
 class ContentReader:
-    """Reads the files of a shard's generations."""
+    """Reads the files of a shard's generations.
 
-    def __init__(self, log: LogReader) -> None:
+    Parameters
+    ----------
+    pauses_s:
+        A read that the store does not answer is tried again after each of these.
+    """
+
+    def __init__(self, log: LogReader, *, pauses_s: Sequence[float] = ()) -> None:
         self._log = log
+        self._pauses_s = pauses_s
         self._entries: OrderedDict[int, dict[str, bytes]] = OrderedDict()
+        self._damaged: dict[tuple[str | None, int | None, str], CheckpointCorrupt] = {}
         self._lock = threading.Lock()
 
     def pieces(self, version: FileVersion, *, what: str) -> Iterator[bytes]:
@@ -116,28 +130,61 @@ class ContentReader:
                 yield piece
 
     def _segment(self, segment: Segment) -> bytes:
+        """Return a segment's bytes; what is wrong with them at one read must be so at the next one too."""
+        name = (segment.blob, segment.seq, segment.sha256)
+        if name in self._damaged:
+            raise self._damaged[name]  # generations share pieces: one that is damaged is not fetched for each of them
+        try:
+            return self._fetch_patiently(segment)
+        except NewerSchema:
+            raise
+        except CheckpointCorrupt as error:
+            _LOG.warning("%s; reading it again", error)
+        with self._lock:
+            self._entries.pop(-1 if segment.seq is None else segment.seq, None)
+        try:
+            return self._fetch_patiently(segment)
+        except CheckpointCorrupt as error:
+            self._damaged[name] = error
+            raise
+
+    def _fetch_patiently(self, segment: Segment) -> bytes:
+        # One answer that does not come must not cost all that a long restore has fetched before it.
+        for pause_s in self._pauses_s:
+            try:
+                return self._fetch(segment)
+            except Unreachable as error:
+                _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
+                time.sleep(pause_s)
+        return self._fetch(segment)
+
+    def _fetch(self, segment: Segment) -> bytes:
         if segment.inline is not None:
-            data, where = segment.inline, "an inline piece"
+            data, key = segment.inline, ""
         elif segment.seq is not None:
-            where = url_of(self._log.store, layout.entry_key(self._log.folder, segment.seq))
+            key = layout.entry_key(self._log.folder, segment.seq)
             found = self._inline_of(segment.seq).get(segment.sha256)
             if found is None:
-                raise CheckpointCorrupt(f"{where} lacks the inline piece {segment.sha256}")
+                raise CheckpointCorrupt(f"{self._where(key)} lacks the inline piece {segment.sha256}", key=key)
             data = found
         else:
             assert segment.blob is not None
-            where = url_of(self._log.store, segment.blob)
+            key = segment.blob
             try:
-                data = self._log.store.get(segment.blob)
+                data = self._log.store.get(key)
             except NotFound as error:
-                raise CheckpointCorrupt(f"{where} is missing") from error
+                raise CheckpointCorrupt(f"{self._where(key)} is missing", key=key) from error
         digest = hashlib.sha256(data).hexdigest()
         if (len(data), digest) != (segment.size, segment.sha256):
             raise CheckpointCorrupt(
-                f"{where} holds {len(data)} bytes with sha256 {digest}, "
-                f"its generation says {segment.size} bytes with {segment.sha256}"
+                f"{self._where(key) if key else 'an inline piece'} holds {len(data)} bytes with sha256 {digest}, "
+                f"its generation says {segment.size} bytes with {segment.sha256}",
+                key=key,
             )
         return data
+
+    def _where(self, key: str) -> str:
+        return url_of(self._log.store, key)
 
     def _inline_of(self, seq: int) -> dict[str, bytes]:
         """Return the inline pieces of entry `seq` by their digests."""
@@ -146,10 +193,10 @@ class ContentReader:
                 self._entries.move_to_end(seq)
                 return self._entries[seq]
         found = self._log.read(seq)
-        where = url_of(self._log.store, layout.entry_key(self._log.folder, seq))
+        key = layout.entry_key(self._log.folder, seq)
         if found.entry.kind is not Kind.GEN:
-            raise CheckpointCorrupt(f"{where} was to be a generation and is a {found.entry.kind}")
-        pieces = inline_pieces(parsed_generation(found.entry.body, where=where))
+            raise CheckpointCorrupt(f"{self._where(key)} was to be a generation and is a {found.entry.kind}", key=key)
+        pieces = inline_pieces(parsed_generation(found.entry.body, where=self._where(key), key=key))
         with self._lock:
             self._entries[seq] = pieces
             while len(self._entries) > _ENTRIES_KEPT:

@@ -1,4 +1,4 @@
-"""Making a name as durable as the bytes it leads to."""
+"""Files and names that outlive a crash."""
 
 from __future__ import annotations
 
@@ -13,3 +13,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_durably(target: Path, text: str) -> None:
+    """Write a file whole or not at all, under its name once this returns."""
+    staged = target.with_name(f"{target.name}.tmp")
+    with staged.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(target)
+    sync_folder(target.parent)

@@ -23,6 +23,25 @@ def stored_items(store: Store, *, sha256: str) -> list[Item]:
         Where they are missing, or not those whose digest is `sha256`.
     Unreachable
     """
+    return parsed_items(stored_lines(store, sha256=sha256).decode())
+
+
+def stored_lines(store: Store, *, sha256: str) -> bytes:
+    """Return the object that holds the run's items; what is wrong with it at one read must be so at the next one too.
+
+    Raises
+    ------
+    ItemsChanged
+        Where it is missing, or its digest is not `sha256`.
+    Unreachable
+    """
+    try:
+        return _read(store, sha256)
+    except ItemsChanged:
+        return _read(store, sha256)
+
+
+def _read(store: Store, sha256: str) -> bytes:
     where = url_of(store, layout.ITEMS)
     try:
         data = store.get(layout.ITEMS)
@@ -31,7 +50,7 @@ def stored_items(store: Store, *, sha256: str) -> list[Item]:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise ItemsChanged(f"{where} has sha256 {found}, the sweep was started with {sha256}: restore that file")
-    return parsed_items(data.decode())
+    return data
 
 
 def identities(items: list[Item]) -> frozenset[str]:

@@ -9,6 +9,22 @@ _LAST_NAME = 10**12 - 1
 """Entries are named downwards from here, so that the newest comes first in a listing."""
 
 
+def run_prefix() -> str:
+    """Return what the keys of the records of what the run is made of start with."""
+    return "run/"
+
+
+def run_key(number: int) -> str:
+    """Return the key of record `number`, counted from 0, of what the run is made of."""
+    return f"{run_prefix()}{number:06d}.json"
+
+
+def run_number(key: str) -> int:
+    """Return the number of such a record, -1 where the key is of none."""
+    name = key.removeprefix(run_prefix()).removesuffix(".json")
+    return int(name) if name.isdecimal() and run_key(int(name)) == key else -1
+
+
 def shard_folder(run_id: str, shard: int) -> str:
     """Return the folder of a shard's log.
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from resumable_sweep.contract.items import lines_of, shard_of
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
-from sweep_sidecar.durable import sync_folder
+from sweep_sidecar.drift import MadeOf, admit, newest_record
+from sweep_sidecar.durable import replace_durably
 from sweep_sidecar.items import identities, stored_items
-from sweep_sidecar.log.entry import Kind, Stored, Writer
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Stored, Writer
 from sweep_sidecar.log.generation import Generation, parsed_generation
+from sweep_sidecar.log.history import Damage, candidates, damage_of, generations_below, in_rows
 from sweep_sidecar.log.shard_log import LogReader, ShardLog
-from sweep_sidecar.settings import AttemptSettings
-from sweep_sidecar.store import Store, prove_create_only, url_of
+from sweep_sidecar.placing import Placing
+from sweep_sidecar.settings import AttemptSettings, SettingsInvalid
+from sweep_sidecar.store import Store, open_store, prove_create_only, url_of
 
-_LOG = logging.getLogger(__name__)
+
+class SourceInvalid(SettingsInvalid):
+    """The run that a shard is to start from is none, or one of another shape; the message says which, and the mend."""
 
 
 class ResumeFileMissing(Exception):
@@ -30,57 +32,171 @@ class ResumeFileMissing(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Restored:
-    """Where an attempt starts from: `generation` is the entry it has restored, None for a fresh start."""
+    """Where an attempt starts from: `generation` is the entry it has restored, None where its log has none.
+
+    Then `source` is the URL of the run whose generation of this shard it has restored instead, empty for a fresh start.
+
+    `problem` is a CamelCase reason where something newer was damaged (`CheckpointFellBack`, or `CheckpointLost` where
+    nothing was left), `message` its sentence, `damaged` the keys of the objects at fault.
+    """
 
     generation: int | None
     items: int
     """How many items the restored checkpoint records."""
     items_total: int | None
     """How many the shard has in all, None where nobody knows."""
+    source: str = ""
+    problem: str = ""
+    message: str = ""
+    damaged: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the text of the marker file."""
-        return json.dumps({"generation": self.generation, "items": self.items, "items_total": self.items_total}) + "\n"
+        return json.dumps(asdict(self)) + "\n"
 
 
 def parsed_restored(text: str) -> Restored:
     """Return what a marker file says."""
-    fields: Mapping[str, Any] = json.loads(text)
-    return Restored(generation=fields["generation"], items=fields["items"], items_total=fields["items_total"])
+    fields: dict[str, Any] = json.loads(text)
+    return Restored(**{**fields, "damaged": tuple(fields["damaged"])})
 
 
 def restored_attempt(
-    store: Store, settings: AttemptSettings, *, nonce: Callable[[], str], clock: Callable[[], float]
+    store: Store,
+    settings: AttemptSettings,
+    *,
+    nonce: Callable[[], str],
+    clock: Callable[[], float],
+    open_run: Callable[[str], Store] = open_store,
+    pauses_s: Sequence[float] = (),
 ) -> Restored:
-    """Take the shard and restore its newest generation into the snapshot directory.
+    """Take the shard and restore its newest generation that is whole into the snapshot directory.
 
-    Started again in the same pod it does nothing, once it has come to its end: the experiment may have gone on.
+    What is damaged is passed over, and said; what cannot be read is not. Started again in the same pod it does nothing,
+    once it has come to its end: the experiment may have gone on.
+
+    Parameters
+    ----------
+    open_run:
+        Opens the folder of the run that a shard without a generation of its own starts from.
+    pauses_s:
+        A read of a file's piece that the store does not answer is tried again after each of these.
 
     Raises
     ------
-    Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, StoreNotCreateOnly, Unreachable
+    Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, Drifted, SourceInvalid,
+    StoreNotCreateOnly, Unreachable
     """
     if settings.restored_marker.exists():
         return parsed_restored(settings.restored_marker.read_text())
     prove_create_only(store, key=layout.probe_key(settings.folder), nonce=nonce())
     settings.private.mkdir(parents=True, exist_ok=True)
     items_total = _write_items(store, settings) if settings.run.items_sha256 else None
+    # Before the shard is taken: what may not go on must not shut out what may.
+    admit(store, _made_of(settings), allowed=settings.allow_drift, attempt=settings.attempt, clock=clock)
     writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
     taken = log.take(_provenance(settings))
-    found = log.newest_generation(taken)
-    generation = generation_in(log, found) if found else None
-    if generation is not None:
-        _write_files(log, generation, settings)
+    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private), pauses_s)
+    found = fetching.newest(log, candidates(log, taken))
+    damages, source = found.damages, ""
+    body: dict[str, Any] = {"generation": found.seq}
+    if found.seq is None and settings.start_from:
+        elsewhere = fetching.newest_of_run(open_run(settings.start_from))
+        damages = [*damages, *elsewhere.damages]
+        if elsewhere.seq is not None:
+            found, source = elsewhere, settings.start_from
+            body["source"] = {"url": source, "generation": elsewhere.seq}
+    fetching.placing.place()
+    rows = in_rows(damages)
+    problem, message = _said(found, rows, url=source or store.url)
     restored = Restored(
-        generation=found.entry.seq if found else None,
-        items=generation.items_done if generation else 0,
+        generation=body["generation"],
+        items=found.items,
         items_total=items_total,
+        source=source,
+        problem=problem,
+        message=message,
+        damaged=tuple(dict.fromkeys(damage.key for damage in rows if damage.key)),
     )
-    log.append(Kind.BASE, {"generation": restored.generation, "skipped": []})
+    log.append(Kind.BASE, {**body, "skipped": [damage.to_json() for damage in rows]})
     # Last, so that its presence proves all the rest.
-    _write_durably(settings.restored_marker, restored.to_json())
+    replace_durably(settings.restored_marker, restored.to_json())
+    fetching.placing.settle()
     return restored
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The newest whole generation (`seq` None: there is none), and the damaged ones above it, newest first."""
+
+    seq: int | None
+    items: int
+    damages: list[Damage]
+
+
+@dataclass(frozen=True)
+class _Fetching:
+    """Looks for a generation that is whole, and fetches its files."""
+
+    settings: AttemptSettings
+    placing: Placing
+    pauses_s: Sequence[float]
+
+    def newest(self, log: LogReader, found: Iterable[Stored | Damage]) -> _Found:
+        """Fetch the first generation of `found` that is whole."""
+        reader = ContentReader(log, pauses_s=self.pauses_s)
+        damages: list[Damage] = []
+        for candidate in found:
+            if isinstance(candidate, Damage):
+                damages.append(candidate)
+                continue
+            seq = candidate.entry.seq
+            try:
+                generation = generation_in(log, candidate)
+                _check_named(generation, self.settings)
+                self.placing.fetch(generation, reader)
+            except NewerSchema:
+                raise
+            except CheckpointCorrupt as error:
+                damages.append(damage_of(seq, error))
+                continue
+            return _Found(seq=seq, items=generation.items_done, damages=damages)
+        self.placing.clear()
+        return _Found(seq=None, items=0, damages=damages)
+
+    def newest_of_run(self, run: Store) -> _Found:
+        """Fetch this shard's newest whole generation in another run."""
+        made_of = newest_record(run)
+        shards = self.settings.run.shards
+        if made_of is None:
+            raise SourceInvalid(
+                f"resumeFrom is {run.url}, where there is no run: name the folder of one, run id included"
+            )
+        if made_of.shards != shards:
+            raise SourceInvalid(
+                f"resumeFrom is {run.url}, a run of {made_of.shards} shards, and this one has {shards}: items would "
+                "move from one checkpoint to another; let both have as many"
+            )
+        log = LogReader(run, layout.shard_folder(run.url.rpartition("/")[2], self.settings.shard))
+        top = log.top()
+        return self.newest(log, generations_below(log, 0 if top.seq is None else top.seq + 1))
+
+
+def _said(found: _Found, rows: list[Damage], *, url: str) -> tuple[str, str]:
+    if not rows:
+        return "", ""
+    skipped = sum(row.generation - row.oldest + 1 for row in rows)
+    newest = f"{skipped} damaged {'entry' if skipped == 1 else 'entries'}, the newest {rows[0].generation}"
+    if found.seq is None:
+        return (
+            "CheckpointLost",
+            f"nothing in {url} can be restored any more ({newest}: {rows[0].reason}): the shard starts afresh",
+        )
+    return (
+        "CheckpointFellBack",
+        f"went back to generation {found.seq} with {found.items} items past {newest}: {rows[0].reason}",
+    )
 
 
 def generation_in(log: LogReader, found: Stored) -> Generation:
@@ -90,30 +206,34 @@ def generation_in(log: LogReader, found: Stored) -> Generation:
     ------
     CheckpointCorrupt
     """
-    where = url_of(log.store, layout.entry_key(log.folder, found.entry.seq))
-    return parsed_generation(found.entry.body, where=where)
+    key = layout.entry_key(log.folder, found.entry.seq)
+    return parsed_generation(found.entry.body, where=url_of(log.store, key), key=key)
 
 
 def _write_items(store: Store, settings: AttemptSettings) -> int:
     items = stored_items(store, sha256=settings.run.items_sha256)
     share = shard_of(items, shard=settings.shard, shards=settings.run.shards)
-    _write_durably(settings.items_file, "".join(lines_of(share)))
+    replace_durably(settings.items_file, "".join(lines_of(share)))
     return len(identities(share))
 
 
-def _write_files(log: LogReader, generation: Generation, settings: AttemptSettings) -> None:
+def _check_named(generation: Generation, settings: AttemptSettings) -> None:
     named = settings.checkpoint_file
     if named and named not in generation.files:
         raise ResumeFileMissing(
             f"checkpoint.file names {named!r}, but what this shard has stored is "
             f"{', '.join(sorted(generation.files)[:5]) or 'no file at all'}: name one of those"
         )
-    reader = ContentReader(log)
-    for path, version in generation.files.items():
-        _LOG.info("restoring %s, %d bytes in %d pieces", path, version.size, len(version.segments))
-        reader.write_file(version, settings.snapshot / path, staged=settings.private / "restoring")
-    for folder in {(settings.snapshot / path).parent for path in generation.files}:
-        sync_folder(folder)
+
+
+def _made_of(settings: AttemptSettings) -> MadeOf:
+    return MadeOf(
+        shards=settings.run.shards,
+        items_sha256=settings.run.items_sha256,
+        checkpoint_file=settings.checkpoint_file,
+        images=settings.images,
+        program_sha256=settings.program_sha256,
+    )
 
 
 def _provenance(settings: AttemptSettings) -> dict[str, Any]:
@@ -121,19 +241,6 @@ def _provenance(settings: AttemptSettings) -> dict[str, Any]:
     return {
         "run_id": settings.run.run_id,
         "shard": settings.shard,
-        "shards": settings.run.shards,
-        "checkpoint_file": settings.checkpoint_file,
-        "items_sha256": settings.run.items_sha256,
         "template_sha256": settings.template_sha256,
-        "images": list(settings.images),
+        **asdict(_made_of(settings)),
     }
-
-
-def _write_durably(target: Path, text: str) -> None:
-    staged = target.with_name(f"{target.name}.tmp")
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(target)
-    sync_folder(target.parent)

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from resumable_sweep.contract import environment as names
 from sweep_sidecar import layout
+from sweep_sidecar.drift import ALL, PARTS
 
 
 class SettingsInvalid(ValueError):
@@ -58,7 +59,11 @@ class AttemptSettings:
     report_url: str
     token_file: Path | None
     template_sha256: str
+    program_sha256: str
     images: tuple[str, ...]
+    allow_drift: frozenset[str]
+    start_from: str
+    """URL of another run's folder, from which a shard without a generation of its own starts; empty = none."""
 
     @property
     def folder(self) -> str:
@@ -114,8 +119,23 @@ class AttemptSettings:
             report_url=environment.get(names.REPORT_URL, "").rstrip("/"),
             token_file=Path(token_file) if token_file else None,
             template_sha256=environment.get(names.TEMPLATE_SHA256, ""),
-            images=tuple(image for image in environment.get(names.IMAGES, "").split(",") if image),
+            program_sha256=environment.get(names.PROGRAM_SHA256, ""),
+            images=_listed(environment, names.IMAGES),
+            allow_drift=_parts(environment, names.ALLOW_DRIFT),
+            start_from=environment.get(names.START_FROM, "").rstrip("/"),
         )
+
+
+def _listed(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(entry for entry in environment.get(name, "").split(",") if entry)
+
+
+def _parts(environment: Mapping[str, str], name: str) -> frozenset[str]:
+    parts = frozenset(_listed(environment, name))
+    known = (*PARTS.values(), ALL)
+    if unknown := sorted(parts.difference(known)):
+        raise SettingsInvalid(f"{name} names {', '.join(unknown)}: it may name {', '.join(known)}")
+    return parts
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:

@@ -80,6 +80,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "10,000 shards": {"shards": 10_000},
     "fewer at a time than shards": {"parallelism": 1},
     "a run id": {"runId": "2026-11-22_A.1"},
+    "a run to start from": {"resumeFrom": "s3://bucket/sweeps/ns/lr/2026-11-22_A.1"},
+    "drift that is allowed": {"allowDrift": ["Images", "Program"]},
     "items of every JSON type": {
         "items.list": [None, True, 1, 2.5, "text", ["list"], {"key": "k", "deep": {"er": []}}]
     },
@@ -87,6 +89,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "a matrix": {"items": {"matrix": {"lr": [0.1, 0.01], "model": ["a", {"layers": 3}], "flag": [True, None]}}},
     "items in a ConfigMap": {"items": {"configMapKeyRef": {"name": "items", "key": "items.jsonl"}}},
     "a bucket alone": {"checkpoint.url": "gs://bucket"},
+    "S3": {"checkpoint.url": "s3://bucket.with.dots/sweeps"},
+    "Azure": {"checkpoint.url": "az://container/sweeps"},
+    "an account of Azure": {"checkpoint.url": "abfs://container@account.dfs.core.windows.net/sweeps"},
     "a file in a folder": {"checkpoint.file": "out/results.progress.json"},
     "a file with a leading dot": {"checkpoint.file": ".sweeper"},
     "the shortest interval": {"checkpoint.interval": "1s"},
@@ -137,6 +142,8 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "too many shards": ({"shards": 10_001}, ["spec.shards: Invalid value: 10001", "less than or equal to 10000"]),
     "shards in words": ({"shards": "eight"}, ["spec.shards", '"string"', "integer"]),
     "zero at a time": ({"parallelism": 0}, ["spec.parallelism: Invalid value: 0", "greater than or equal to 1"]),
+    "a run to start from that is a bucket": ({"resumeFrom": "gs://bucket"}, ["spec.resumeFrom", "the folder of a run"]),
+    "a part that cannot drift": ({"allowDrift": ["Shards"]}, ["spec.allowDrift[0]", '"Shards"', "supported values"]),
     "a run id that is two folders": ({"runId": "a/b"}, ["spec.runId", '"a/b"', "should match"]),
     "a run id that leads up": ({"runId": ".."}, ["spec.runId", '".."', "should match"]),
     "a run id without an end": ({"runId": "x" * 64}, ["spec.runId", "63"]),
@@ -151,8 +158,13 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no checkpoint": ({"checkpoint": ABSENT}, ["spec.checkpoint: Required value"]),
     "no url": ({"checkpoint.url": ABSENT}, ["spec.checkpoint.url: Required value"]),
     "a store nobody knows": (
-        {"checkpoint.url": "s3://bucket"},
-        ["spec.checkpoint.url", "url is s3://bucket and must be gs://BUCKET[/FOLDER]"],
+        {"checkpoint.url": "hdfs://bucket"},
+        ["spec.checkpoint.url", "url is hdfs://bucket and must be gs://BUCKET[/FOLDER], s3://BUCKET[/FOLDER], az://"],
+    ),
+    "a store that ends with the process": ({"checkpoint.url": "memory://run"}, ["url is memory://run and must be"]),
+    "an account of a store that has none": (
+        {"checkpoint.url": "s3://bucket@account/a"},
+        ["url is s3://bucket@account/a and must be"],
     ),
     "a directory, which no pod could reach": (
         {"checkpoint.url": "file:///mnt/sweeps"},
@@ -253,6 +265,11 @@ FROZEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "items that are removed": ({}, {"items": ABSENT}, ["items cannot be added, changed or removed"]),
     "items that are added": ({"items": ABSENT}, {}, ["items cannot be added, changed or removed"]),
     "a run id": ({"runId": "a"}, {"runId": "b"}, ["spec.runId", "runId cannot be added, changed or removed"]),
+    "a run to start from": (
+        {"resumeFrom": "gs://b/x"},
+        {"resumeFrom": "gs://b/y"},
+        ["spec.resumeFrom", "resumeFrom cannot be added, changed or removed"],
+    ),
     "a run id that is removed": ({"runId": "a"}, {}, ["runId cannot be added, changed or removed"]),
     "a run id that is added": ({}, {"runId": "a"}, ["runId cannot be added, changed or removed"]),
 }

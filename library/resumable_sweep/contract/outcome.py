@@ -36,6 +36,8 @@ class Exit(IntEnum):
     INCOMPLETE = 86
     """A merge found a shard whose log has no `complete`, or items neither done nor skipped."""
     DUPLICATE_KEYS = 87
+    DRIFT = 88
+    """The attempt is made of something else than the run's results so far."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ class Report:
     done or skipped are counted by distinct key: `items_done` are durable, `items_recorded` are in the snapshot
     directory, durable or not, `items_restored` came with the checkpoint; `items_total` is the shard's share, None where
     nobody knows it. `generation` is the sequence number of the newest one in the store. `problem` is a CamelCase
-    reason, empty where all is well, and `message` its sentence.
+    reason, empty where all is well, and `message` its sentence; `restore_problem` and `restore_message` are the same of
+    what the attempt found damaged when it began, and stay so in all its reports.
     """
 
     run_id: str
@@ -59,6 +60,8 @@ class Report:
     generation: int | None = None
     problem: str = ""
     message: str = ""
+    restore_problem: str = ""
+    restore_message: str = ""
 
     def to_json(self) -> str:
         """Return the report as a JSON object with the fields of this class."""
@@ -101,7 +104,7 @@ def parsed_report(value: Any) -> Report:
         number = getattr(report, name)
         if number is not None and (type(number) is not int or number < 0):
             raise ValueError(f"{name} must be null or a whole number of 0 or more, not {number!r}")
-    for name in ("run_id", "problem", "message"):
+    for name in ("run_id", "problem", "message", "restore_problem", "restore_message"):
         if not isinstance(getattr(report, name), str):
             raise ValueError(f"{name} must be a string")
     return report

@@ -157,6 +157,14 @@ class EnvVar(ApiModel):
     """Where its value comes from."""
 
 
+_URLS = (
+    "gs://BUCKET[/FOLDER], s3://BUCKET[/FOLDER], az://CONTAINER[/FOLDER] or "
+    "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net[/FOLDER]"
+)
+
+_BUCKETS = "((gs|s3)://[a-z0-9][-_.a-z0-9]*|(az|abfs)://[a-z0-9][-a-z0-9]*(@[a-z0-9][-.a-z0-9]*)?)"
+
+
 class Checkpoint(ApiModel):
     """Where the sweep keeps what it must not lose."""
 
@@ -166,15 +174,17 @@ class Checkpoint(ApiModel):
         Field(
             json_schema_extra=checked_by(
                 Rule(
-                    check=r"self.matches('^gs://[a-z0-9][-_.a-z0-9]*(/[^?#[:space:]]*)?$')",
-                    static="url must be gs://BUCKET[/FOLDER]",
-                    message="'url is ' + self + ' and must be gs://BUCKET[/FOLDER]'",
+                    check=f"self.matches('^{_BUCKETS}(/[^?#[:space:]]*)?$')",
+                    static=f"url must be {_URLS}",
+                    message=f"'url is ' + self + ' and must be {_URLS}'",
                 ),
                 immutable(name="url", why="what is recorded so far is there", shown=True),
             )
         ),
     ]
-    """Folder of the object store: `gs://BUCKET/FOLDER`. The sweep writes below it into a folder of its own: namespace,
+    """Folder of the object store: `gs://BUCKET/FOLDER` (Google Cloud Storage), `s3://BUCKET/FOLDER` (Amazon S3 and
+    others of its protocol), `az://CONTAINER/FOLDER` or `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER` (Azure
+    Blob Storage). The sweep writes below it into a folder of its own: namespace,
     name, run id. Cannot change."""
     file: Annotated[
         str,
@@ -279,6 +289,7 @@ class ResumableSweepSpec(ApiModel):
         json_schema_extra=checked_by(
             immutable_or_absent(name="items", why="shards that are relaunched would get other items"),
             immutable_or_absent(name="runId", why="what is recorded so far is kept under it"),
+            immutable_or_absent(name="resumeFrom", why="shards that are relaunched would start from elsewhere"),
         )
     )
 
@@ -302,10 +313,39 @@ class ResumableSweepSpec(ApiModel):
     ) = None
     """Name of this run in the store, the sweep's metadata.uid where absent. Give the run id of an earlier sweep of the
     same namespace and name to go on where that one ended. Cannot change."""
+    resume_from: (
+        Annotated[
+            str,
+            StringConstraints(min_length=8, max_length=1400),
+            Field(
+                json_schema_extra=checked_by(
+                    Rule(
+                        check=f"self.matches('^{_BUCKETS}(/[^?#[:space:]/]+)+$')",
+                        static="resumeFrom must be the folder of a run: a URL as in checkpoint.url, with the run id at "
+                        "its end",
+                        message="'resumeFrom is ' + self + ' and must be the folder of a run: a URL as in "
+                        "checkpoint.url, with the run id at its end'",
+                    )
+                )
+            ),
+        ]
+        | None
+    ) = None
+    """Another run to start from: its folder in a store that the same credentials may read, such as
+    `gs://BUCKET/FOLDER/NAMESPACE/NAME/RUN_ID`. It must have as many shards. Each shard that has stored nothing of its
+    own begins with the newest checkpoint of the shard of the same number; the other run is only read. Cannot change."""
     items: Items | None = None
     """The pieces of work; absent where the program itself knows them. Cannot change."""
     checkpoint: Checkpoint
     """Where the sweep keeps what it must not lose."""
+    allow_drift: Annotated[
+        list[Literal["Images", "Program", "CheckpointFile", "Items", "All"]],
+        Field(max_length=5, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = Field(default_factory=list)
+    """What may differ from what the results so far were made with. A shard whose template has other images (`Images`),
+    or another command, environment or volumes (`Program`), is not run, unless this says that old and new results may
+    stand side by side. `CheckpointFile` and `Items` can differ only where `runId` names an earlier sweep's run. May
+    change while the sweep runs."""
     placement: Placement | None = None
     """Where the pods run; absent: wherever the template allows."""
     budgets: Budgets = Budgets()

@@ -41,7 +41,11 @@ _RESTORE_EXITS = {
     Exit.RESUME_FILE_MISSING: Signal.RESUME_FILE_MISSING,
     Exit.STORE_UNREACHABLE: Signal.STORE_UNREACHABLE,
     Exit.SUPERSEDED: Signal.SUPERSEDED,
+    Exit.DRIFT: Signal.DRIFT,
 }
+
+_STOPPED = {"CheckpointCorrupt": Signal.CHECKPOINT_DAMAGED, "CheckpointInvalid": Signal.CHECKPOINT_CORRUPT}
+"""What it means that a mirror has stopped for good, by its reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +99,7 @@ def finding_of(
             ended = of_node.ended or sealed or pod.is_terminal
             return Finding(signal=finding.signal, ended=ended, message=finding.message)
     if report is not None and report.stage is Stage.STOPPED:
-        signal = Signal.CHECKPOINT_CORRUPT if report.problem == Signal.CHECKPOINT_CORRUPT else Signal.SUPERSEDED
+        signal = _STOPPED.get(report.problem, Signal.SUPERSEDED)
         return Finding(signal=signal, ended=True, message=report.message or "the sidecar has stopped for good")
     if pod.phase == "Succeeded":
         return Finding(

@@ -6,15 +6,20 @@ from dataclasses import dataclass
 
 from resumable_sweep.contract.report import Report, Stage, parsed_report
 from sweep_operator.model.observed import PodView
+from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.shard_record import ShardRecord
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A record brought up to date, and how many items turned out to be lost since the last look."""
+    """A record brought up to date, how many items turned out to be lost since the last look, and the damage behind it.
+
+    `damaged` is what the attempt's restore said of damage in the store, None but at the look that hears of it first.
+    """
 
     record: ShardRecord
     newly_lost: int = 0
+    damaged: SweepEvent | None = None
 
 
 def newest_report(pod: PodView | None, pushed: Report | None) -> Report | None:
@@ -34,25 +39,32 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, r
     """Return the record with what is newly known of its current attempt.
 
     Items are lost when an attempt restores fewer than the one before it had recorded: they were on the reclaimed node
-    alone, and run again. Never lost is what was durable.
+    alone, and run again. Never lost is what was durable, unless the store itself is damaged.
     """
     if not record.node and pod is not None and pod.node and incarnation:
         record = record.changed(node=f"{pod.node}/{incarnation}")
     if report is None:
         return Progress(record)
     lost = 0
+    damaged = None
     if not record.base and _has_restored(pod, report):
         if report.items_restored > record.done:
             # The attempt before got further than it was heard to: it does not count as one without progress.
             record = record.changed(setbacks=0)
         lost = max(0, record.recorded - report.items_restored)
         record = record.changed(base=report.items_restored + 1, recorded=report.items_restored)
+        if report.restore_problem:
+            # The store has less than it had: what is counted as done is what it has now.
+            record = record.changed(done=report.items_restored)
+            said = f"shard {record.shard}, attempt {record.attempt}: {report.restore_message}"
+            damaged = SweepEvent(reason=report.restore_problem, message=said, warning=True)
     return Progress(
         record.changed(
             done=max(record.done, report.items_done),
             recorded=max(record.recorded, report.items_recorded),
         ),
         newly_lost=lost,
+        damaged=damaged,
     )
 
 

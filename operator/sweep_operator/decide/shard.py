@@ -55,7 +55,7 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
         reclaim=step.reclaim,
         newly_lost=progress.newly_lost,
         head_attempt=head if isinstance(head, int) else 0,
-        events=step.events,
+        events=(progress.damaged, *step.events) if progress.damaged else step.events,
         again_at=step.again_at,
     )
 

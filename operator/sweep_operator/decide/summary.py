@@ -81,14 +81,26 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Prob
         report = snapshot.reports.get(record.attempt)
         if report is not None and report.problem and record.state is ShardState.ACTIVE:
             found.append(Problem(reason=report.problem, message=f"shard {record.shard}: {report.message}"))
+        if record.signal is Signal.DRIFT and record.state is ShardState.WAITING:
+            found.append(Problem(reason=Signal.DRIFT.value, message=_drift_text(record, pods.get(record.attempt))))
         if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
             found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record)))
     current = [pods[record.attempt] for record in records if record.attempt in pods]
     current += [pod for pod in snapshot.presence.pods if pod.role is not Role.ATTEMPT]
     found += [problem for pod in current if (problem := pod_problem(pod)) is not None]
+    for record in records:
+        report = newest_report(pods.get(record.attempt), snapshot.reports.get(record.attempt))
+        if report is not None and report.restore_problem and record.state is ShardState.ACTIVE:
+            said = f"shard {record.shard}: {report.restore_message}"
+            found.append(Problem(reason=report.restore_problem, message=said))
     if not snapshot.presence.nodes_visible:
         found.append(Problem(reason="NodesForbidden", message="the operator may not read nodes: works from pods alone"))
     return found
+
+
+def _drift_text(record: ShardRecord, pod: PodView | None) -> str:
+    said = pod.restore_outcome.message if pod is not None and pod.restore_outcome is not None else ""
+    return f"shard {record.shard}: {said or 'the template is not what the results so far were made with'}"
 
 
 def _unproven_text(record: ShardRecord) -> str:

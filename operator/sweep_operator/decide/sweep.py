@@ -137,7 +137,8 @@ class _Draft:
         )
         # A run id of the user's own may go on with what an earlier sweep has stored. Where nothing is stored the file
         # that the program is told of is absent, which means a fresh start.
-        resumes = bool(record.attempt) or self.sweep.spec.run_id != self.sweep.uid
+        spec = self.sweep.spec
+        resumes = bool(record.attempt or spec.resume_from) or spec.run_id != self.sweep.uid
         replaces = self._replaced_by(record) if record.signal.is_reclaim else None
         self.actions.append(CreateAttempt(shard=record.shard, attempt=attempt, resumes=resumes, replaces=replaces))
 

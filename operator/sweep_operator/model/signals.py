@@ -56,6 +56,12 @@ class Signal(StrEnum):
     # The kubelet knows nothing any more of a container that it had started: its machine was reset under it.
     CONTAINER_LOST = "ContainerLost"
 
+    # The mirror found that the store does not hold what was written: the next attempt's restore goes back behind it.
+    CHECKPOINT_DAMAGED = "CheckpointDamaged"
+
+    # The attempt is made of something else than the run's results so far, and the specification does not allow that.
+    DRIFT = "Drift"
+
     @property
     def is_reclaim(self) -> bool:
         """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""
@@ -103,7 +109,10 @@ _INFRASTRUCTURE = frozenset(
         Signal.STORE_UNREACHABLE,
         Signal.SUPERSEDED,
         Signal.UNPROVEN,
+        Signal.CHECKPOINT_DAMAGED,
     }
 )
-_USER_FAILURES = frozenset({Signal.CONTAINER_FAILED, Signal.OUT_OF_MEMORY, Signal.STORAGE_LIMIT, Signal.DEADLINE})
+_USER_FAILURES = frozenset(
+    {Signal.CONTAINER_FAILED, Signal.OUT_OF_MEMORY, Signal.STORAGE_LIMIT, Signal.DEADLINE, Signal.DRIFT}
+)
 _FINAL = frozenset({Signal.CHECKPOINT_CORRUPT, Signal.RESUME_FILE_MISSING, Signal.ITEMS_CHANGED, Signal.CONFIGURATION})

@@ -25,6 +25,8 @@ class Spec:
     """Whether the specification names the items; else only the program knows them."""
     user_failures: int = 3
     interval_seconds: float = 10.0
+    resume_from: str = ""
+    """Folder of another run that the shards start from, empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,28 @@ def template_sha256(template: Any) -> str:
     return hashlib.sha256(canonical_json(template).encode()).hexdigest()
 
 
+_OF_PROGRAM = ("name", "command", "args", "env", "envFrom", "workingDir", "volumeMounts", "volumeDevices")
+"""Fields of a container that decide what it computes. Resources, probes and where it runs do not."""
+
+
+def program_sha256(template: Any) -> str:
+    """Return the digest of what a pod template says of the program, besides the images of its containers.
+
+    Whoever gives a shard more memory or another node pool goes on with the same program.
+    """
+    spec = template["spec"]
+    program = {
+        "containers": [_picked(container, _OF_PROGRAM) for container in spec["containers"]],
+        "initContainers": [_picked(init, (*_OF_PROGRAM, "image")) for init in spec.get("initContainers") or []],
+        "volumes": spec.get("volumes") or [],
+    }
+    return hashlib.sha256(canonical_json(program).encode()).hexdigest()
+
+
+def _picked(container: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
+    return {field: container[field] for field in fields if container.get(field)}
+
+
 def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_path: str) -> dict[str, Any]:
     """Return the manifest of an attempt's pod.
 
@@ -77,7 +99,7 @@ def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_p
 def _pod(
     sweep: Sweep, order: CreateAttempt, *, template: dict[str, Any], settings: PodSettings, stop_path: str
 ) -> dict[str, Any]:
-    digest = template_sha256(template)
+    digest, program = template_sha256(template), program_sha256(template)
     metadata = template.get("metadata") or {}
     spec = template["spec"]
     mains = spec["containers"]
@@ -89,7 +111,7 @@ def _pod(
     for init in inits:
         _prepare(init, public=public, stop_path="")
     identity = identity_of(spec)
-    private = _private_environment(sweep, settings=settings, mains=mains, digest=digest)
+    private = _private_environment(sweep, settings=settings, mains=mains, digest=digest, program=program)
     private[names_of.STOP_PATH] = stop_path if hooked else ""
     sidecar_environment = [
         *_variables(public | private),
@@ -178,7 +200,7 @@ def _public_environment(sweep: Sweep, order: CreateAttempt) -> dict[str, str]:
 
 
 def _private_environment(
-    sweep: Sweep, *, settings: PodSettings, mains: list[dict[str, Any]], digest: str
+    sweep: Sweep, *, settings: PodSettings, mains: list[dict[str, Any]], digest: str, program: str
 ) -> dict[str, str]:
     return {
         names_of.STORE_URL: store_url(sweep),
@@ -188,6 +210,9 @@ def _private_environment(
         names_of.PORT: str(PORT),
         names_of.REPORT_URL: settings.report_url,
         names_of.TEMPLATE_SHA256: digest,
+        names_of.PROGRAM_SHA256: program,
+        names_of.ALLOW_DRIFT: ",".join(sweep.manifest["spec"].get("allowDrift") or []),
+        names_of.START_FROM: sweep.spec.resume_from,
         names_of.IMAGES: ",".join(str(main.get("image", "")) for main in mains),
     }
 

@@ -47,6 +47,7 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             has_items=spec.items is not None,
             user_failures=spec.budgets.user_failures,
             interval_seconds=api.seconds_of(spec.checkpoint.interval),
+            resume_from=spec.resume_from or "",
         ),
         status=status_of(resource.status, shards=spec.shards),
         manifest=manifest,

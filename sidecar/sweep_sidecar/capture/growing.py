@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from sweep_sidecar.capture.pieces import PieceChanged, with_piece
 from sweep_sidecar.capture.steady import Fingerprint, Unsteady, fingerprint_of
 from sweep_sidecar.content import BLOB_BYTES
 from sweep_sidecar.log.generation import FileVersion, Segment
@@ -65,14 +66,18 @@ def capture_growing(
         start = before.version.size if before else 0
         running = before.running.copy() if before else hashlib.sha256()
         counter = _LineCounter(before.counted if before else None, at_start=start == 0)
-        segments = list(before.version.segments) if before else []
+        segments = before.version.segments if before else ()
         end = _last_line_end(file, start, status.st_size)
         for chunk in _chunks(file, start, end):
             running.update(chunk)
             counter.feed(chunk)
-            segments.append(store_piece(chunk))
+            try:
+                segments = with_piece(segments, chunk, file=file, store_piece=store_piece)
+            except PieceChanged:
+                # What was captured is not there any more, further back than anybody looks: it is another file.
+                return capture_growing(path, None, store_piece=store_piece, thorough=thorough)
         version = FileVersion(
-            size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=tuple(segments)
+            size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=segments
         )
         return GrowingFile(
             version=version,

@@ -14,7 +14,19 @@ SCHEMA_VERSION = 1
 
 
 class CheckpointCorrupt(Exception):
-    """What the store holds is not what was written; the message names the object."""
+    """What the store holds is not what was written; the message names the object, `key` is its key (empty: unknown)."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class EntryMissing(CheckpointCorrupt):
+    """The store has no object for an entry that the log must have."""
+
+
+class NewerSchema(CheckpointCorrupt):
+    """A newer version of this program has written it: nothing is wrong with it, and nobody may pass it over."""
 
 
 class Kind(StrEnum):
@@ -43,7 +55,11 @@ class Writer:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One entry. `prev_sha256` is the digest of the bytes of the entry before it, empty for the first."""
+    """One entry.
+
+    `prev_sha256` is the digest of the bytes of the entry before it; empty for the first, and for a `take` that had to
+    pass over a damaged one.
+    """
 
     seq: int
     kind: Kind
@@ -54,8 +70,8 @@ class Entry:
     body: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """Return the entry as the store keeps it: one line of canonical JSON."""
-        fields = {
+        """Return the entry as the store keeps it: one line of canonical JSON, which holds its own digest."""
+        fields: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "seq": self.seq,
             "kind": self.kind,
@@ -65,7 +81,7 @@ class Entry:
             "time": self.time,
             "body": self.body,
         }
-        return canonical_json(fields).encode() + b"\n"
+        return canonical_json({**fields, "entry_sha256": _own_sha256(fields)}).encode() + b"\n"
 
 
 @dataclass(frozen=True)
@@ -81,21 +97,27 @@ def stored(entry: Entry, data: bytes) -> Stored:
     return Stored(entry, hashlib.sha256(data).hexdigest())
 
 
-def parsed_entry(data: bytes, *, seq: int, where: str) -> Stored:
+def parsed_entry(data: bytes, *, seq: int, where: str, key: str = "") -> Stored:
     """Return the entry that `data`, read from slot `seq`, holds.
+
+    Its own digest is what tells a damaged entry from a whole one at the log's end, where no later entry vouches for it.
 
     Raises
     ------
+    NewerSchema
     CheckpointCorrupt
-        Where it is no entry, one of another slot, or of a newer schema; the message starts with `where`.
+        Where it is no entry, one of another slot, or not what was written; the message starts with `where`.
     """
     try:
         fields = json.loads(data)
         version = fields["schema_version"]
         if version > SCHEMA_VERSION:
-            raise CheckpointCorrupt(
-                f"{where} has schema version {version}, this sidecar knows {SCHEMA_VERSION} at most: use a newer image"
+            raise NewerSchema(
+                f"{where} has schema version {version}, this sidecar knows {SCHEMA_VERSION} at most: use a newer image",
+                key=key,
             )
+        if fields.pop("entry_sha256") != _own_sha256(fields):
+            raise CheckpointCorrupt(f"{where} does not fit the digest that it holds", key=key)
         entry = Entry(
             seq=int(fields["seq"]),
             kind=Kind(fields["kind"]),
@@ -104,8 +126,12 @@ def parsed_entry(data: bytes, *, seq: int, where: str) -> Stored:
             time=float(fields["time"]),
             body=dict(fields["body"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointCorrupt(f"{where} is not a log entry: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointCorrupt(f"{where} is not a log entry: {error!r}", key=key) from error
     if entry.seq != seq:
-        raise CheckpointCorrupt(f"{where} says that it is entry {entry.seq}, but it stands in slot {seq}")
+        raise CheckpointCorrupt(f"{where} says that it is entry {entry.seq}, but it stands in slot {seq}", key=key)
     return stored(entry, data)
+
+
+def _own_sha256(fields: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(fields).encode()).hexdigest()

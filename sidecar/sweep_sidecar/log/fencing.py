@@ -32,7 +32,7 @@ class ShardComplete(Exception):
 
 
 class Overtaken(Exception):
-    """Another process of the same pod has written: this one must look at the log anew, best by starting again."""
+    """Somebody has written who does not shut this attempt out: it must look at the log anew, best by starting again."""
 
 
 class Misplaced(Exception):
@@ -76,13 +76,14 @@ def check_lost_slot(winner: Entry, writer: Writer) -> None:
 
     Raises
     ------
-    Superseded, ShardComplete, Overtaken, Misplaced
+    Superseded, ShardComplete, Overtaken
         Always one of them.
     """
     check_take(winner, writer)
     if winner.writer.attempt == writer.attempt:
         raise Overtaken(f"entry {winner.seq} was written by another process of this pod")
-    raise Misplaced(
+    # A lower attempt takes the shard only where the entry by which this one has taken it is damaged.
+    raise Overtaken(
         f"attempt {winner.writer.attempt} wrote entry {winner.seq} although {writer.attempt} held the shard"
     )
 

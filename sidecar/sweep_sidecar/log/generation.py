@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,7 +18,7 @@ class Segment:
     """A piece of a file, and where its bytes are: in a blob, in this entry, or in an earlier entry of the same log.
 
     Exactly one of `blob` (key), `inline` (the bytes) and `seq` (the entry whose inline piece with this digest it is)
-    is set.
+    is set. `tier` says how often pieces were merged into this one.
     """
 
     size: int
@@ -26,10 +26,13 @@ class Segment:
     blob: str | None = None
     inline: bytes | None = None
     seq: int | None = None
+    tier: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the segment as a log entry keeps it: inline bytes as `text` where they are UTF-8, else `base64`."""
         fields: dict[str, Any] = {"size": self.size, "sha256": self.sha256}
+        if self.tier:
+            fields["tier"] = self.tier
         if self.blob is not None:
             return {**fields, "blob": self.blob}
         if self.seq is not None:
@@ -42,7 +45,7 @@ class Segment:
 
     def after_publishing(self, seq: int) -> Segment:
         """Return how later entries name this segment, once entry `seq` holds it."""
-        return self if self.inline is None else Segment(size=self.size, sha256=self.sha256, seq=seq)
+        return self if self.inline is None else replace(self, inline=None, seq=seq)
 
 
 def inline_segment(data: bytes) -> Segment:
@@ -99,13 +102,14 @@ class Generation:
         return Generation(files=files, items_done=self.items_done, progress=self.progress)
 
 
-def parsed_generation(body: Mapping[str, Any], *, where: str) -> Generation:
+def parsed_generation(body: Mapping[str, Any], *, where: str, key: str = "") -> Generation:
     """Return the generation that the body of a `gen` entry holds.
 
     Raises
     ------
     CheckpointCorrupt
-        Where it is none, or a path leads out of the snapshot directory; the message starts with `where`.
+        Where it is none, or a path leads out of the snapshot directory; the message starts with `where`, the address of
+        the entry whose key is `key`.
     """
     try:
         files = {_checked_path(path): _version(fields) for path, fields in body["files"].items()}
@@ -113,7 +117,7 @@ def parsed_generation(body: Mapping[str, Any], *, where: str) -> Generation:
             files=files, items_done=int(body["items_done"]), progress=tuple(str(path) for path in body["progress"])
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointCorrupt(f"{where} holds no generation: {error!r}") from error
+        raise CheckpointCorrupt(f"{where} holds no generation: {error!r}", key=key) from error
 
 
 def _checked_path(path: str) -> str:
@@ -133,10 +137,10 @@ def _version(fields: Mapping[str, Any]) -> FileVersion:
 
 
 def _segment(fields: Mapping[str, Any]) -> Segment:
-    size, sha256 = int(fields["size"]), str(fields["sha256"])
+    segment = Segment(size=int(fields["size"]), sha256=str(fields["sha256"]), tier=int(fields.get("tier", 0)))
     if "blob" in fields:
-        return Segment(size=size, sha256=sha256, blob=str(fields["blob"]))
+        return replace(segment, blob=str(fields["blob"]))
     if "seq" in fields:
-        return Segment(size=size, sha256=sha256, seq=int(fields["seq"]))
+        return replace(segment, seq=int(fields["seq"]))
     data = fields["text"].encode() if "text" in fields else base64.b64decode(fields["base64"], validate=True)
-    return Segment(size=size, sha256=sha256, inline=data)
+    return replace(segment, inline=data)

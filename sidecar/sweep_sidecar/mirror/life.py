@@ -92,10 +92,17 @@ class MirrorLife:
         try:
             self._persist(self._writer.begin)
             self._ready = True
-            pace = Pace(interval_s=self._settings.interval_s, now=self._monotonic())
+            pace = Pace(
+                interval_s=self._settings.interval_s,
+                now=self._monotonic(),
+                shard=self._settings.shard,
+                shards=self._settings.run.shards,
+            )
             while not self._experiment_ended.is_set():
                 pace.begin(self._monotonic())
+                writes = self._writer.writes
                 self._look_once()
+                pace.wrote(self._writer.writes - writes)
                 self._pause(pace)
             self._persist(lambda: self._writer.finish(self._ask))
         except BaseException as error:

@@ -67,6 +67,9 @@ class AttemptWriter:
         self._log = ShardLog(store, settings.folder, writer=writer, clock=clock)
         self._capturer = Capturer(settings.snapshot, self._store_blob, named=settings.checkpoint_file)
         self._blobs: OrderedDict[bytes, Segment] = OrderedDict()
+        self._damaged: frozenset[str] = frozenset()
+        self.writes = 0
+        """How many objects this writer has created, or tried to."""
         self._published = _Published(seq=None, files={}, counted=Counted(), items_done=0)
         self._on_its_way: tuple[Kind, _Published | None] | None = None
         self._items: frozenset[str] | None = None
@@ -120,7 +123,10 @@ class AttemptWriter:
             items_recorded=restored.items,
             items_total=restored.items_total,
             generation=restored.generation,
+            restore_problem=restored.problem,
+            restore_message=restored.message,
         )
+        self._damaged = frozenset(restored.damaged)
         with _Ending(self):
             head = self._log.head()
             if head is None or head.entry.writer.attempt < self._settings.attempt:
@@ -161,9 +167,9 @@ class AttemptWriter:
         if self.has_ended:
             return
         with _Ending(self):
-            head = self._log.head()
-            if head is not None:
-                check_take(head.entry, self._log.writer)
+            newest = self._log.top().newest
+            if newest is not None:
+                check_take(newest.entry, self._log.writer)
 
     def finish(self, ask: Callable[[], Experiment]) -> None:
         """Look for the last time, and end the attempt: `complete` where there is proof, else `seal`.
@@ -266,6 +272,7 @@ class AttemptWriter:
 
     def _append(self, kind: Kind, body: dict[str, Any], published: _Published | None) -> None:
         self._on_its_way = (kind, published)
+        self.writes += 1
         self._note_written(self._log.append(kind, body))
 
     def _settle(self) -> None:
@@ -313,7 +320,8 @@ class AttemptWriter:
         name = hashlib.sha256(data).digest()
         known = self._blobs.get(name)
         if known is None:
-            known = store_blob(self._store, data, nonce=self._nonce)
+            self.writes += 1
+            known = store_blob(self._store, data, nonce=self._nonce, damaged=self._damaged)
             self._blobs[name] = known
             if len(self._blobs) > _BLOBS_REMEMBERED:
                 self._blobs.popitem(last=False)
@@ -334,8 +342,11 @@ class _Ending:
             self._writer.stop("Superseded", str(error))
         elif isinstance(error, ShardComplete):
             self._writer._end(Stage.COMPLETE)
-        elif isinstance(error, (CheckpointCorrupt, LogInvalid)):
+        elif isinstance(error, CheckpointCorrupt):
             self._writer.stop("CheckpointCorrupt", str(error))
+        elif isinstance(error, LogInvalid):
+            # It was stored like this: a successor would restore the same.
+            self._writer.stop("CheckpointInvalid", str(error))
         else:
             return False
         return True

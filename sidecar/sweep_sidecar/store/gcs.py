@@ -2,8 +2,8 @@
 
 gcsfs brings credentials, connections and retries. Its file system methods are left aside for its plain `call`: they
 cache listings for ever, put content between multipart boundaries that the content itself may hold, and know no total
-deadline. Three requests of the JSON API are all that is needed: a media upload with `ifGenerationMatch=0` (create
-only), a media download, and a listing by prefix
+deadline. Requests of the JSON API are all that is needed: a media upload with `ifGenerationMatch=0` (create only), a
+media download, a listing by prefix, an object's metadata, a deletion
 (https://cloud.google.com/storage/docs/json_api/v1/objects, https://cloud.google.com/storage/docs/request-preconditions).
 """
 
@@ -102,6 +102,7 @@ class GcsStore:
     ) -> bytes:
         if end is not None and end <= (start or 0):
             return b""
+        ends = self._ends(deadline_s)
         headers = {}
         if start is not None or end is not None:
             headers["Range"] = f"bytes={start or 0}-{'' if end is None else end - 1}"
@@ -112,12 +113,18 @@ class GcsStore:
                 self._bucket,
                 self._name(key),
                 what=f"read {key}",
-                ends=self._ends(deadline_s),
+                ends=ends,
                 alt="media",
                 headers=headers,
             )
         except FileNotFoundError as error:
+            # A bucket that is not there is answered in the same way; the listing tells them apart.
+            self.list(key, limit=1, deadline_s=max(0.0, ends - time.monotonic()))
             raise NotFound(f"{self.url}/{key} does not exist") from error
+        except Unreachable as error:
+            if getattr(error.__cause__, "code", None) == 416:  # the object ends before the range begins
+                return b""
+            raise
         return bytes(data)
 
     def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
@@ -145,6 +152,13 @@ class GcsStore:
             token = page.get("nextPageToken")
             if not token or (limit is not None and len(found) >= limit):
                 return found
+
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        ends = self._ends(deadline_s)
+        try:
+            self._call("DELETE", "b/{}/o/{}", self._bucket, self._name(key), what=f"delete {key}", ends=ends)
+        except FileNotFoundError:
+            return
 
     def _metadata(self, key: str, *, ends: float) -> dict[str, Any]:
         try:

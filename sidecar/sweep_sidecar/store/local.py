@@ -72,6 +72,14 @@ class LocalStore:
         except OSError as error:
             raise Unreachable(f"cannot list {folder}: {error}") from error
 
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        del deadline_s
+        target = self._path(key)
+        try:
+            target.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unreachable(f"cannot delete {target}: {error}") from error
+
     def _walk(self, folder: Path) -> Iterator[Listed]:
         try:
             entries = list(os.scandir(folder))

@@ -21,5 +21,6 @@ def prove_create_only(store: Store, *, key: str, nonce: str) -> None:
     if store.create(key, f"second {nonce}\n".encode()) is Creation.CREATED:
         raise StoreNotCreateOnly(
             f"{store.url} let {key} be created twice: two attempts of a shard could overwrite each other. "
-            "Use a store with conditional writes (Google Cloud Storage), or a file system with hard links"
+            "Use a store with conditional writes (Google Cloud Storage, Amazon S3, Azure Blob Storage), or a file "
+            "system with hard links"
         )

@@ -1,4 +1,4 @@
-"""What a store can do, and how it fails: four calls, the same on every backend."""
+"""What a store can do, and how it fails: five calls, the same on every backend."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Store(Protocol):
     """A folder of immutable objects.
 
     Keys are relative to the folder's URL, with `/` between their parts. Every call ends within its deadline (seconds;
-    None = the store's own) and may be made from any thread.
+    None = the store's own), retries included, and may be made from any thread. A create that ended at its deadline may
+    still take effect on the server later: whoever must know asks again with the same bytes.
     """
 
     @property
@@ -66,13 +67,15 @@ class Store(Protocol):
         ------
         Unreachable
             Where it is not known whether the object was created.
+        StoreNotCreateOnly
+            Where the store answers that it knows no conditional writes.
         """
         ...
 
     def get(
         self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
     ) -> bytes:
-        """Return an object's bytes, or those from `start` up to and without `end`.
+        """Return an object's bytes, or those from `start` up to and without `end`: as many as there are.
 
         Raises
         ------
@@ -83,7 +86,21 @@ class Store(Protocol):
     def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
         """Return the objects whose keys start with `prefix`, sorted by key, the first `limit` of them at most.
 
-        What was created before the call is in it: nothing is cached.
+        What was created before the call is in it: nothing is cached. All pages are read, or the call fails. Which ones
+        are the first is certain among the objects of one folder; an account with a hierarchical namespace (Azure)
+        sorts folders before what lies in them, whatever characters follow.
+
+        Raises
+        ------
+        Unreachable
+        """
+        ...
+
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        """Delete an object, or see that it is not there.
+
+        For retention alone: whoever deletes an object of a log makes its key free for another create. An identity
+        that may not delete is enough for all other calls.
 
         Raises
         ------

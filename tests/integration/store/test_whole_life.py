@@ -1,21 +1,25 @@
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from integration.store.server import Server
 from unit.sidecar.whole_life import Run, killed_again_and_again, killed_while_it_waits_for_the_store
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def run(bucket: str, tmp_path: Path) -> Iterator[Run]:
-    environment = {"STORAGE_EMULATOR_HOST": os.environ["STORAGE_EMULATOR_HOST"]}
-    run = Run(tmp_path, f"gs://{bucket}/ns/sweep/run", items=60, shards=1, environment=environment)
+@pytest.fixture(params=["emulator", "s3_server", "azure_server"])
+def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    server: Server = request.getfixturevalue(request.param)
+    bucket = server.make_bucket()
+    environment = server.environment(server.url, bucket=bucket)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    run = Run(tmp_path, f"{server.scheme}://{bucket}/ns/sweep/run", items=60, shards=1, environment=environment)
     yield run
     run.close()
 

@@ -42,6 +42,7 @@ SPEAKERS = (
     "sidecar/sweep_sidecar/capture/capturer.py",
     "sidecar/sweep_sidecar/command.py",
     "sidecar/sweep_sidecar/mirror/writer.py",
+    "sidecar/sweep_sidecar/restore.py",
 )
 NOT_SHOWN = {"Pod", "Succeeded", "True", "False", "Unknown", "PodInitializing", "ContainerCreating"}
 """Kubernetes' own words, which the code compares with."""

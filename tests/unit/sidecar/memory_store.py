@@ -43,6 +43,12 @@ class MemoryStore:
         found = sorted(key for key in self.objects if key.startswith(prefix))
         return [Listed(key, len(self.objects[key])) for key in found[:limit]]
 
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        fault = self._asked("delete", key)
+        self.objects.pop(key, None)
+        if fault == "unanswered":
+            raise Unreachable(f"no reply to the deletion of {key}")
+
     def _asked(self, call: str, key: str) -> str | None:
         self.calls.append((call, key))
         fault = self.fault(call, key)
@@ -52,3 +58,20 @@ class MemoryStore:
         if fault == "lost":
             raise Unreachable(f"{call} of {key} did not get through")
         return fault
+
+
+class GarblingStore(MemoryStore):
+    """One whose `garbled` reads of a key, by number from 0, bring `garbage`."""
+
+    def __init__(self, objects: dict[str, bytes], *, key: str, garbage: bytes, garbled: tuple[int, ...]) -> None:
+        super().__init__(objects)
+        self._key, self._garbage, self._garbled, self._reads = key, garbage, garbled, 0
+
+    def get(
+        self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
+    ) -> bytes:
+        whole = super().get(key, start=start, end=end, deadline_s=deadline_s)
+        if key != self._key:
+            return whole
+        self._reads += 1
+        return self._garbage if self._reads - 1 in self._garbled else whole

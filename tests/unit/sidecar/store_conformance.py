@@ -30,10 +30,14 @@ class StoreConformance:
         assert store.get("bytes") == data
 
     def test_keeps_names_that_urls_would_change(self, store: Store) -> None:
-        key = "a b/c#d?e=f&g%2Fh+é.json"
-        store.create(key, b"x")
-        assert store.get(key) == b"x"
-        assert [found.key for found in store.list("a b/")] == [key]
+        keys = ["a b/&<>\"'.json", "a b/c#d?e=f&g%2Fh+é.json", "a b/~$!@^*(),;:[]{}|`=.json"]
+        for key in keys:
+            assert store.create(key, key.encode()) is Creation.CREATED
+            assert store.create(key, b"other") is Creation.EXISTS
+            assert store.get(key) == key.encode()
+        assert [found.key for found in store.list("a b/")] == sorted(keys)
+        store.delete(keys[0])
+        assert [found.key for found in store.list("a b/")] == sorted(keys[1:])
 
     def test_takes_a_blob_of_eight_mebibytes(self, store: Store, again: Callable[[], Store]) -> None:
         data = bytes(8 << 20)
@@ -60,6 +64,9 @@ class StoreConformance:
         assert store.get("key", start=7) == b"789"
         assert store.get("key", end=3) == b"012"
         assert store.get("key", start=4, end=4) == b""
+        assert store.get("key", start=8, end=100) == b"89"
+        assert store.get("key", start=10) == b""
+        assert store.get("key", start=100, end=200) == b""
 
     def test_says_what_is_not_there(self, store: Store) -> None:
         store.create("there", b"x")
@@ -88,6 +95,17 @@ class StoreConformance:
         for number in range(3):
             assert len(store.list("log/")) == number
             other.create(f"log/{number}", b"")
+
+    def test_deletes_and_is_content_where_nothing_is(self, store: Store, again: Callable[[], Store]) -> None:
+        for key in ("log/1", "log/2"):
+            store.create(key, b"x")
+        store.delete("log/1")
+        store.delete("log/1")
+        store.delete("never/there")
+        assert [found.key for found in again().list("log/")] == ["log/2"]
+        with pytest.raises(NotFound):
+            again().get("log/1")
+        assert store.create("log/1", b"anew") is Creation.CREATED
 
     def test_has_one_winner_however_many_race(self, again: Callable[[], Store]) -> None:
         stores = [again() for _ in range(RACERS)]

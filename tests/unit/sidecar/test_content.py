@@ -58,6 +58,20 @@ def test_what_cannot_be_read_is_not_corrupt() -> None:
         ContentReader(LogReader(store, "f")).content(version_of(b"content", segment), what="x")
 
 
+@pytest.mark.parametrize(("away", "comes"), [(2, True), (3, False)])
+def test_a_read_without_an_answer_is_tried_again(away: int, comes: bool) -> None:
+    store = MemoryStore()
+    segment = store_blob(store, b"content", nonce=lambda: "n")
+    faults = iter(["lost"] * away)
+    store.fault = lambda call, key: next(faults, None)
+    reader = ContentReader(LogReader(store, "f"), pauses_s=(0.0, 0.0))
+    if comes:
+        assert reader.content(version_of(b"content", segment), what="x") == b"content"
+    else:
+        with pytest.raises(Unreachable):
+            reader.content(version_of(b"content", segment), what="x")
+
+
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(0, 0o777), st.integers(0, 100))
 def test_a_generation_comes_back_from_its_entry(pieces: list[bytes], mode: int, items: int) -> None:
     data = b"".join(pieces)

@@ -92,7 +92,7 @@ def test_what_a_lost_slot_means() -> None:
         check_lost_slot(entry(Kind.COMPLETE, 5), ME)
     with pytest.raises(Overtaken):
         check_lost_slot(entry(Kind.GEN, 5), ME)
-    with pytest.raises(Misplaced):
+    with pytest.raises(Overtaken):
         check_lost_slot(entry(Kind.GEN, 4), ME)
 
 

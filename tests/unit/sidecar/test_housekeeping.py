@@ -10,12 +10,12 @@ from sweep_sidecar import layout
 from sweep_sidecar.capture.capturer import Capturer
 from sweep_sidecar.content import store_blob
 from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve, specified_items
-from sweep_sidecar.items import ItemsChanged
+from sweep_sidecar.items import ItemsChanged, stored_items
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, Writer
 from sweep_sidecar.log.generation import Generation
 from sweep_sidecar.log.shard_log import ShardLog
 from sweep_sidecar.settings import RunSettings
-from unit.sidecar.memory_store import MemoryStore
+from unit.sidecar.memory_store import GarblingStore, MemoryStore
 
 HEADER = '{"kind":"header","schema_version":1,"run_id":"run"}\n'
 
@@ -221,6 +221,14 @@ def test_items_that_changed_under_a_run_are_refused(store: MemoryStore, tmp_path
     finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("1", 0)})
     with pytest.raises(ItemsChanged, match="the sweep was started with 0000"):
         merge(store, run_of(1, "0000"))
+
+
+def test_items_that_are_garbled_on_their_way_are_read_again(store: MemoryStore, tmp_path: Path) -> None:
+    sha256 = resolve(store, "[1]").sha256
+    finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("1", 0)})
+    garbling = GarblingStore(store.objects, key="items.jsonl", garbage=b'{"key":2}', garbled=(0, 2))
+    assert [item.key for item in stored_items(garbling, sha256=sha256)] == ["1"]
+    assert merge(garbling, run_of(1, sha256)).items == 1
 
 
 def test_a_merge_never_replaces_another(store: MemoryStore, tmp_path: Path) -> None:

@@ -212,6 +212,7 @@ def test_a_hint_of_the_operators_is_checked_in_the_store(start: Callable[..., Po
             "SWEEP_ATTEMPT": "2",
             "SWEEP_POD_UID": "other",
             "SWEEP_SNAPSHOT_DIR": f"{pod.settings.snapshot}-2",
+            "SWEEP_CHECKPOINT_FILE": "out.bin",
         }
     )
     restored_attempt(MemoryStore(pod.store.objects), successor, nonce=lambda: "s", clock=lambda: 1.0)

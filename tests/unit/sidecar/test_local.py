@@ -12,6 +12,7 @@ import pytest
 
 from sweep_sidecar.store import Creation, NotFound, Store, Unreachable
 from sweep_sidecar.store.local import LocalStore
+from unit.sidecar.store_across_processes import StoreAcrossProcesses
 from unit.sidecar.store_conformance import StoreConformance
 
 _CREATE_FOR_EVER = """
@@ -40,7 +41,12 @@ def again(root: Path) -> Callable[[], Store]:
     return lambda: LocalStore(root)
 
 
-class TestLocalStore(StoreConformance):
+@pytest.fixture
+def url(root: Path) -> str:
+    return f"file://{root}"
+
+
+class TestLocalStore(StoreConformance, StoreAcrossProcesses):
     pass
 
 

@@ -17,6 +17,8 @@ COMPLETE = {
     "SWEEP_STOP_PATH": "/stop/x",
     "SWEEP_REPORT_URL": "http://operator:8080/",
     "SWEEP_IMAGES": "a:1,b:2",
+    "SWEEP_PROGRAM_SHA256": "c0ffee",
+    "SWEEP_ALLOW_DRIFT": "Images,All",
 }
 
 
@@ -30,6 +32,7 @@ def test_the_environment_is_read() -> None:
     assert settings.report_url == "http://operator:8080"
     assert settings.images == ("a:1", "b:2")
     assert settings.token_file is None
+    assert (settings.program_sha256, settings.allow_drift) == ("c0ffee", {"Images", "All"})
     assert str(settings.restored_marker) == "/sweep/snapshot/.sweep/restored-17"
     assert settings.folder.endswith("-shard-00003")
 
@@ -48,6 +51,7 @@ def test_the_environment_is_read() -> None:
         ("SWEEP_INTERVAL", "nan", "SWEEP_INTERVAL is 'nan': it must be more than 0"),
         ("SWEEP_CHECKPOINT_FILE", "../x", "SWEEP_CHECKPOINT_FILE is '../x'"),
         ("SWEEP_CHECKPOINT_FILE", "/x", "SWEEP_CHECKPOINT_FILE is '/x'"),
+        ("SWEEP_ALLOW_DRIFT", "Images,Seed", "SWEEP_ALLOW_DRIFT names Seed: it may name Program, Images"),
         ("SWEEP_STOP_PATH", "stop", "SWEEP_STOP_PATH is 'stop': it must start with /"),
     ],
 )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sweep_sidecar import layout
-from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, Writer
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Writer
 from sweep_sidecar.log.fencing import Overtaken, ShardComplete, Superseded
 from sweep_sidecar.log.shard_log import LogReader, ShardLog
 from sweep_sidecar.store import Unreachable
@@ -143,10 +145,13 @@ def test_what_a_read_finds_wrong_is_named() -> None:
     reader = LogReader(MemoryStore(objects), FOLDER)
     key = layout.entry_key(FOLDER, 2)
     whole = objects[key]
+    entry = log.read(2).entry
+    another = replace(entry, body={"n": 2}).to_bytes()
     for broken, message in [
         (whole[:-20], "999999999997.json is not a log entry"),
-        (whole.replace(b'"n":1', b'"n":2'), "999999999997.json is not the entry that the one after it was made upon"),
-        (whole.replace(b'"seq":2', b'"seq":3'), "says that it is entry 3"),
+        (whole.replace(b'"n":1', b'"n":2'), "999999999997.json does not fit the digest that it holds"),
+        (another, "999999999997.json is not the entry that the one after it was made upon"),
+        (replace(entry, seq=3).to_bytes(), "says that it is entry 3"),
         (whole.replace(b'"schema_version":1', b'"schema_version":2'), "use a newer image"),
     ]:
         objects[key] = broken
@@ -165,3 +170,60 @@ def test_a_store_that_does_not_answer_is_not_an_empty_log() -> None:
     store.fault = lambda call, key: "lost"
     with pytest.raises(Unreachable):
         log.head()
+
+
+@pytest.mark.parametrize("broken", [b"", None])
+def test_a_damaged_end_keeps_nobody_from_taking_the_shard(broken: bytes | None) -> None:
+    objects: dict[str, bytes] = {}
+    _, log = begun(objects, 1)
+    log.append(Kind.GEN, {"n": 1})
+    key = layout.entry_key(FOLDER, 2)
+    objects[key] = b"torn"
+    store, after = opened(objects, 2)
+    if broken is None:
+        # It is listed, and yet not there.
+        store.fault = lambda call, asked: lambda: objects.pop(key, None) if call == "get" and asked == key else None
+    taken = after.take({})
+    assert (taken.entry.seq, taken.entry.prev_sha256) == (3, "")
+    with pytest.raises(Superseded, match="attempt 2"):
+        log.append(Kind.GEN, {"n": 2})
+
+
+def test_a_damaged_end_does_not_hide_who_holds_the_shard() -> None:
+    objects: dict[str, bytes] = {}
+    begun(objects, 5)
+    objects[layout.entry_key(FOLDER, 1)] = b"torn"
+    _, late = opened(objects, 4)
+    with pytest.raises(Superseded, match="attempt 5"):
+        late.take({})
+
+
+def test_the_holder_writes_on_above_its_own_damaged_entry() -> None:
+    objects: dict[str, bytes] = {}
+    _, log = begun(objects, 1)
+    log.append(Kind.GEN, {"n": 1})
+    objects[layout.entry_key(FOLDER, 2)] = b"torn"
+    assert log.append(Kind.GEN, {"n": 2}).entry.seq == 3
+
+
+def test_an_entry_of_a_newer_version_is_never_passed_over() -> None:
+    objects: dict[str, bytes] = {}
+    _, log = begun(objects, 1)
+    log.append(Kind.GEN, {"n": 1})
+    key = layout.entry_key(FOLDER, 2)
+    objects[key] = objects[key].replace(b'"schema_version":1', b'"schema_version":2')
+    _, after = opened(objects, 2)
+    with pytest.raises(NewerSchema):
+        after.take({})
+
+
+def test_whoever_loses_a_slot_to_a_lower_attempt_looks_anew() -> None:
+    """Only above a damaged take can that be: the lower attempt could not see it."""
+    objects: dict[str, bytes] = {}
+    _, higher = opened(objects, 9)
+    higher.take({})
+    objects[layout.entry_key(FOLDER, 0)] = b"torn"
+    _, lower = opened(objects, 8)
+    lower.take({})
+    with pytest.raises(Overtaken):
+        higher.append(Kind.BASE, {"generation": None, "skipped": []})

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,126 +9,18 @@ import pytest
 
 from resumable_sweep.contract.acknowledgement import (
     Acknowledgement,
-    Durable,
-    acknowledgement_path,
-    parsed_acknowledgement,
-    requests_path,
 )
 from resumable_sweep.contract.canonical import identity, sha256_of_keys
 from resumable_sweep.contract.items import items_of_list, lines_of
 from resumable_sweep.contract.log_format import line_of
 from resumable_sweep.contract.report import Experiment, Report, Stage
-from sweep_sidecar import layout
 from sweep_sidecar.housekeeping import resolve
-from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded
-from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.mirror.writer import AttemptWriter
-from sweep_sidecar.restore import Restored, ResumeFileMissing, restored_attempt
-from sweep_sidecar.settings import AttemptSettings
+from sweep_sidecar.restore import Restored, ResumeFileMissing
 from sweep_sidecar.store import Unreachable
 from unit.sidecar.memory_store import MemoryStore
-
-HEADER = b'{"kind":"header","schema_version":1,"run_id":"run"}\n'
-FOLDER = layout.shard_folder("run", 0)
-
-
-def line(key: int) -> bytes:
-    return json.dumps({"kind": "done", "key": key, "result": key}).encode() + b"\n"
-
-
-def last_line(*keys: int) -> bytes:
-    entry = {"kind": "complete", "total": len(keys), "keys_sha256": sha256_of_keys(keys)}
-    return json.dumps(entry).encode() + b"\n"
-
-
-def never(_: object = None) -> Experiment:
-    raise AssertionError("nobody is to be asked")
-
-
-class Cluster:
-    """A store, and pods one after the other, each with a directory of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.objects: dict[str, bytes] = {}
-        self.store = MemoryStore(self.objects)
-        self.items_sha256 = ""
-        self.named = "results.jsonl"
-        self.nonces = 0
-
-    def nonce(self) -> str:
-        self.nonces += 1
-        return str(self.nonces)
-
-    def settings(self, attempt: int) -> AttemptSettings:
-        snapshot = self.folder / f"pod-{attempt}"
-        snapshot.mkdir(exist_ok=True)
-        return AttemptSettings.from_environment(
-            {
-                "SWEEP_STORE_URL": "memory://run",
-                "SWEEP_RUN_ID": "run",
-                "SWEEP_SHARDS": "1",
-                "SWEEP_SHARD": "0",
-                "SWEEP_ATTEMPT": str(attempt),
-                "SWEEP_POD_UID": f"pod-{attempt}",
-                "SWEEP_SNAPSHOT_DIR": str(snapshot),
-                "SWEEP_CHECKPOINT_FILE": self.named,
-                "SWEEP_ITEMS_SHA256": self.items_sha256,
-            }
-        )
-
-    def restore(self, attempt: int) -> Restored:
-        return restored_attempt(self.store, self.settings(attempt), nonce=self.nonce, clock=lambda: 1.0)
-
-    def mirror(self, attempt: int, told: list[Report] | None = None) -> AttemptWriter:
-        writer = AttemptWriter(
-            MemoryStore(self.objects),
-            self.settings(attempt),
-            nonce=self.nonce,
-            clock=lambda: 1.0,
-            tell=(told if told is not None else []).append,
-        )
-        writer.begin()
-        return writer
-
-    def pod(self, attempt: int) -> AttemptWriter:
-        self.restore(attempt)
-        return self.mirror(attempt)
-
-    def append(self, attempt: int, data: bytes, path: str = "results.jsonl") -> None:
-        with (self.folder / f"pod-{attempt}" / path).open("ab") as file:
-            file.write(data)
-
-    def ask(self, attempt: int) -> None:
-        with requests_path(self.folder / f"pod-{attempt}").open("ab") as requests:
-            requests.write(b".")
-
-    def said(self, attempt: int) -> Acknowledgement:
-        return parsed_acknowledgement(acknowledgement_path(self.folder / f"pod-{attempt}").read_bytes())
-
-    def found_by_a_successor(self, attempt: int) -> dict[str, Durable]:
-        """Return the files that an attempt would find now, without its taking the shard."""
-        restored_attempt(MemoryStore(dict(self.objects)), self.settings(attempt), nonce=lambda: "s", clock=lambda: 1.0)
-        folder = self.folder / f"pod-{attempt}"
-        return {
-            path.name: Durable(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
-            for path in folder.iterdir()
-            if path.is_file()
-        }
-
-    def sizes(self, attempt: int) -> dict[str, int]:
-        return {path: durable.size_bytes for path, durable in self.said(attempt).files.items()}
-
-    def kinds(self) -> list[str]:
-        reader = LogReader(self.store, FOLDER)
-        head = reader.head()
-        return [] if head is None else [str(reader.read(seq).entry.kind) for seq in range(head.entry.seq + 1)]
-
-    def last_body(self) -> dict[str, object]:
-        head = LogReader(self.store, FOLDER).head()
-        assert head is not None
-        return dict(head.entry.body)
+from unit.sidecar.pods import HEADER, Cluster, last_line, line, never
 
 
 @pytest.fixture
@@ -192,26 +83,9 @@ def test_a_relaunch_without_its_file_fails_aloud(cluster: Cluster) -> None:
     first = cluster.pod(1)
     cluster.append(1, HEADER)
     first.look()
-    cluster.named = "reslts.jsonl"
+    cluster.named, cluster.allow_drift = "reslts.jsonl", "CheckpointFile"
     with pytest.raises(ResumeFileMissing, match=r"names 'reslts.jsonl'.*results.jsonl"):
         cluster.restore(2)
-
-
-def test_corruption_is_named_and_nothing_is_taken_for_restored(cluster: Cluster) -> None:
-    first = cluster.pod(1)
-    cluster.append(1, HEADER + line(1))
-    cluster.append(1, b"x" * 100_000, "big")
-    first.look()
-    blob = next(key for key in cluster.objects if key.startswith("blobs/"))
-    whole = cluster.objects[blob]
-    for damaged in (whole[:-1] + b"y", whole[:-1]):
-        cluster.objects[blob] = damaged
-        with pytest.raises(CheckpointCorrupt, match=blob):
-            cluster.restore(2)
-    del cluster.objects[blob]
-    with pytest.raises(CheckpointCorrupt, match=f"{blob} is missing"):
-        cluster.restore(3)
-    assert not (cluster.folder / "pod-3" / ".sweep" / "restored-3").exists()
 
 
 def test_nothing_is_written_where_nothing_changed(cluster: Cluster) -> None:
@@ -224,6 +98,20 @@ def test_nothing_is_written_where_nothing_changed(cluster: Cluster) -> None:
     cluster.append(1, b'{"kind":"do')
     writer.look()
     assert cluster.kinds() == kinds == ["take", "base", "gen"]
+
+
+def test_writes_are_counted_for_the_sweeps_budget(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER)
+    counts = []
+    for big in (None, b"x" * 100_000, None):
+        if big:
+            cluster.append(1, big, "big")
+        before, calls = writer.writes, len(cluster.objects)
+        writer.look()
+        counts.append(writer.writes - before)
+        assert counts[-1] == len(cluster.objects) - calls
+    assert counts == [1, 2, 0]
 
 
 def test_a_relaunch_that_records_nothing_writes_no_generation(cluster: Cluster) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -114,6 +114,12 @@ TABLE = {
     "vanished with its node": Case(sees=None, absent=True, node=None, signal=Signal.NODE_GONE),
     "exit 0 that proves nothing": Case(sees=pod(phase="Succeeded", mains=(ended(0),)), signal=Signal.UNPROVEN),
     "its writer has stopped for good": Case(sees=pod(), says=STOPPED, signal=Signal.SUPERSEDED),
+    "its writer found damage": Case(
+        sees=pod(), says=replace(STOPPED, problem="CheckpointCorrupt"), signal=Signal.CHECKPOINT_DAMAGED
+    ),
+    "its writer cannot read what is stored": Case(
+        sees=pod(), says=replace(STOPPED, problem="CheckpointInvalid"), signal=Signal.CHECKPOINT_CORRUPT
+    ),
     "sealed, and not terminal yet": Case(sees=pod(), says=SEALED, signal=Signal.NONE, ended=False),
     "exit 1": Case(sees=crashed(1), signal=Signal.CONTAINER_FAILED),
     "exit 1, and its node went afterwards": Case(sees=crashed(1), node=None, signal=Signal.CONTAINER_FAILED),
@@ -153,6 +159,7 @@ TABLE = {
         sees=restore_failed(Exit.RESUME_FILE_MISSING), signal=Signal.RESUME_FILE_MISSING
     ),
     "restore: other items": Case(sees=restore_failed(Exit.ITEMS_CHANGED), signal=Signal.ITEMS_CHANGED),
+    "restore: another program": Case(sees=restore_failed(Exit.DRIFT), signal=Signal.DRIFT),
     "restore: wrong settings": Case(sees=restore_failed(Exit.USAGE), signal=Signal.CONFIGURATION),
     "restore: superseded": Case(sees=restore_failed(Exit.SUPERSEDED), signal=Signal.SUPERSEDED),
     "restore: crashed": Case(sees=restore_failed(1), signal=Signal.START_FAILED),

@@ -44,6 +44,17 @@ def test_losses_are_counted_once() -> None:
     assert (first.newly_lost, again.newly_lost) == (2, 0)
 
 
+def test_damage_in_the_store_is_said_once_and_counts_what_is_left() -> None:
+    found = report(items_restored=2, items_done=2, restore_problem="CheckpointFellBack", restore_message="went back")
+    first = progress_of(record(done=5, recorded=6), pod=pod(), incarnation="", report=found)
+    assert first.damaged is not None
+    assert (first.damaged.reason, first.damaged.warning) == ("CheckpointFellBack", True)
+    assert "went back" in first.damaged.message
+    assert (first.record.done, first.newly_lost) == (2, 4)
+    again = progress_of(first.record, pod=pod(), incarnation="", report=found)
+    assert (again.damaged, again.newly_lost) == (None, 0)
+
+
 def test_nothing_is_lost_while_the_checkpoint_is_still_being_restored() -> None:
     before = record(done=5, recorded=5)
     progress = progress_of(before, pod=pod(), incarnation="", report=report(stage=Stage.RESTORING))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import NOW, ended, pod, record, report, snapshot, sweep
+from builders import NOW, ended, pod, record, report, restore, snapshot, sweep
 
 from sweep_operator.decide.summary import (
     duration_text,
@@ -16,6 +16,7 @@ from sweep_operator.decide.summary import (
 )
 from sweep_operator.model.observed import ContainerView, Creation, PodView
 from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition
 
 S = ShardState
@@ -91,16 +92,30 @@ def test_what_keeps_a_pod_from_running(sick: PodView, reason: str | None) -> Non
 
 def test_problems_come_from_creations_reports_pods_and_rights() -> None:
     records = [record(), record(1, attempt=2)]
+    damaged = report(2, restore_problem="CheckpointFellBack", restore_message="went back")
     known = snapshot(
         sweep(records),
         pod(node="", unschedulable="0/3"),
         creations={2: Creation(problem="QuotaExceeded", message="exceeded quota")},
         housekeeping={"merge": Creation(problem="PodForbidden", message="no")},
-        reports={1: report(problem="StoreUnreachable", message="no answer")},
+        reports={1: report(problem="StoreUnreachable", message="no answer"), 2: damaged},
         nodes_visible=False,
     )
     reasons = [problem.reason for problem in problems_of(known, records)]
-    assert reasons == ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable", "NodesForbidden"]
+    outside = ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable"]
+    assert reasons == [*outside, "CheckpointFellBack", "NodesForbidden"]
+
+
+def test_drift_is_a_problem_until_the_shard_runs_again() -> None:
+    waiting = record(0, ShardState.WAITING, attempt=1, signal=Signal.DRIFT)
+    of = sweep([waiting])
+    over = pod(phase="Failed", **restore(88))
+    (problem,) = problems_of(snapshot(of, over), [waiting])
+    assert (problem.reason, problem.message) == ("Drift", "shard 0: what restore said")
+    (problem,) = problems_of(snapshot(of), [waiting])
+    assert problem.reason == "Drift"
+    running = record(0, attempt=2, signal=Signal.DRIFT)
+    assert problems_of(snapshot(sweep([running]), pod(2)), [running]) == []
 
 
 def test_a_condition_keeps_the_time_of_its_last_change() -> None:

@@ -65,6 +65,10 @@ def test_a_run_id_of_an_earlier_sweep_resumes_from_the_start() -> None:
     assert created(decide(snapshot(sweep(shards=1, run_id="grid-1")), NOW))[0].resumes
 
 
+def test_a_run_to_start_from_is_resumed_from_the_start() -> None:
+    assert created(decide(snapshot(sweep(shards=1, resume_from="gs://b/ns/lr/r")), NOW))[0].resumes
+
+
 def test_a_reclaimed_shard_gets_its_next_attempt_at_once() -> None:
     plan = decide(snapshot(sweep([placed(done=4)]), pod(), nodes=[]), NOW)
     (order,) = created(plan)

@@ -149,4 +149,5 @@ def test_the_order_of_signals_is_for_ever() -> None:
         "DeletionByTaintManager",
         "PreemptionByScheduler",
     ]
-    assert [signal.value for signal in Signal][-2:] == ["StoppedByOperator", "ContainerLost"]
+    last = ["StoppedByOperator", "ContainerLost", "CheckpointDamaged", "Drift"]
+    assert [signal.value for signal in Signal][-len(last) :] == last

@@ -161,6 +161,7 @@ def test_the_sidecar_alone_knows_the_store() -> None:
         assert env["SWEEP_STOP_PATH"] == STOP
         assert env["SWEEP_REPORT_URL"] == "http://operator:8080"
         assert env["SWEEP_IMAGES"] == "main:1"
+        assert (env["SWEEP_ALLOW_DRIFT"], env["SWEEP_START_FROM"]) == ("", "")
         assert env["SWEEP_ITEMS_SHA256"] == ""
         assert env["SWEEP_POD_UID"] == {"fieldRef": {"fieldPath": "metadata.uid"}}
         assert env["SWEEP_SHARD"] == "0"
@@ -302,3 +303,51 @@ def test_attempts_of_one_template_share_its_digest() -> None:
 
     assert digest(built(attempt=1)) == digest(built(attempt=2))
     assert digest(built()) != digest(built(template=template(image="main:2")))
+
+
+def program_of(pod: dict[str, Any]) -> Any:
+    return variables(pod["spec"]["initContainers"][RESTORE])["SWEEP_PROGRAM_SHA256"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        template(command=["python", "other.py"]),
+        template(args=["--lr", "1"]),
+        template(env=[{"name": "LR", "value": "1"}]),
+        template(volumeMounts=[{"name": "data", "mountPath": "/data"}]),
+        template(pod={"volumes": [{"name": "data", "emptyDir": {}}]}),
+        template(pod={"initContainers": [{"name": "fetch", "image": "fetch:1"}]}),
+    ],
+    ids=["command", "arguments", "environment", "mounts", "volumes", "init container"],
+)
+def test_what_decides_the_results_makes_another_program(changed: dict[str, Any]) -> None:
+    assert program_of(built(template=changed)) != program_of(built())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        template(resources={"limits": {"memory": "8Gi"}}),
+        template(image="main:2"),
+        template(pod={"nodeSelector": {"pool": "large"}, "priorityClassName": "high"}),
+        {**template(), "metadata": {"labels": {"team": "a"}}},
+        template(env=[], command=None),
+    ],
+    ids=["memory", "image, which is told apart", "placement", "labels", "empty fields"],
+)
+def test_where_it_runs_and_on_how_much_does_not(changed: dict[str, Any]) -> None:
+    assert program_of(built(template=changed)) == program_of(built())
+    assert program_of(built(shard=1, attempt=7, resumes=True)) == program_of(built())
+
+
+def test_what_may_drift_is_told_to_the_sidecar() -> None:
+    env = variables(built(allowDrift=["Images", "Program"])["spec"]["initContainers"][RESTORE])
+    assert env["SWEEP_ALLOW_DRIFT"] == "Images,Program"
+
+
+def test_the_run_to_start_from_is_told_to_the_sidecar() -> None:
+    url = "gs://other/ns/lr/run-1"
+    containers = built(resumeFrom=url)["spec"]
+    assert variables(containers["initContainers"][RESTORE])["SWEEP_START_FROM"] == url
+    assert "SWEEP_START_FROM" not in variables(containers["containers"][0])

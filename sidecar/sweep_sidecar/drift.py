@@ -1,0 +1,144 @@
+"""What a run is made of, kept in the store, and attempts that are made of something else."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from resumable_sweep.contract.canonical import canonical_json
+from sweep_sidecar import layout
+from sweep_sidecar.store import Creation, NotFound, Store, url_of
+
+_LOG = logging.getLogger(__name__)
+
+ALL = "All"
+"""What `spec.allowDrift` may name for all of the parts below that may drift."""
+PARTS = {"program_sha256": "Program", "images": "Images", "checkpoint_file": "CheckpointFile", "items_sha256": "Items"}
+"""Fields that may differ where `spec.allowDrift` names them."""
+SCHEMA_VERSION = 1
+
+
+class Drifted(Exception):
+    """The attempt is made of something else than the run's results so far; the message names both, and the mend."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeOf:
+    """What decides the results of a run; empty strings where nobody knows.
+
+    `program_sha256` is the digest of what the pod template says of the program, besides its images.
+    """
+
+    shards: int
+    items_sha256: str
+    checkpoint_file: str
+    images: tuple[str, ...]
+    program_sha256: str
+
+
+def admit(store: Store, made_of: MadeOf, *, allowed: Collection[str], attempt: int, clock: Callable[[], float]) -> None:
+    """Let an attempt into the run, whose results so far it must fit; the first one says what the run is made of.
+
+    What was allowed once is recorded too, and no drift from then on: pods made before and after a change may start in
+    any order.
+
+    Parameters
+    ----------
+    allowed:
+        Values of `PARTS`, or `ALL`, that may differ from now on. The number of shards never may.
+
+    Raises
+    ------
+    Drifted
+    Unreachable
+    """
+    while True:
+        known, free = _recorded(store)
+        if made_of in known:
+            return
+        known, free = _recorded_twice(store, (known, free))
+        if made_of in known:
+            return
+        if known:
+            differences = _differences(known[-1], made_of)
+            refused = [part for part in differences if part not in allowed and (part == "shards" or ALL not in allowed)]
+            if refused:
+                raise Drifted(_text(store, differences, refused))
+            _LOG.warning("going on with a drift that is allowed: %s", "; ".join(differences.values()))
+        fields = {"schema_version": SCHEMA_VERSION, "attempt": attempt, "time": clock(), **asdict(made_of)}
+        if store.create(layout.run_key(free), canonical_json(fields).encode() + b"\n") is Creation.CREATED:
+            return
+
+
+def newest_record(store: Store) -> MadeOf | None:
+    """Return what a run is made of now, None where it has no record.
+
+    Raises
+    ------
+    Unreachable
+    """
+    known, _ = _recorded_twice(store, _recorded(store))
+    return known[-1] if known else None
+
+
+def _recorded_twice(store: Store, once: tuple[list[MadeOf], int]) -> tuple[list[MadeOf], int]:
+    """Return what two reads in a row agree on; where nothing is recorded, there is nothing to read again.
+
+    A record has no digest: one that was garbled on its way would refuse what fits, or let in what does not.
+    """
+    while once[1]:
+        again = _recorded(store)
+        if again == once:
+            break
+        once = again
+    return once
+
+
+def _recorded(store: Store) -> tuple[list[MadeOf], int]:
+    """Return what the run was made of so far, and the first free number; a record that is damaged is passed over."""
+    found = store.list(layout.run_prefix())
+    known = []
+    for entry in found:
+        try:
+            known.append(_parsed(json.loads(store.get(entry.key))))
+        except (NotFound, ValueError, KeyError, TypeError) as error:
+            _LOG.warning("%s is damaged, and passed over: %r", url_of(store, entry.key), error)
+    return known, max((layout.run_number(entry.key) for entry in found), default=-1) + 1
+
+
+def _parsed(fields: Mapping[str, Any]) -> MadeOf:
+    return MadeOf(
+        shards=int(fields["shards"]),
+        items_sha256=str(fields["items_sha256"]),
+        checkpoint_file=str(fields["checkpoint_file"]),
+        images=tuple(str(image) for image in fields["images"]),
+        program_sha256=str(fields["program_sha256"]),
+    )
+
+
+def _differences(before: MadeOf, now: MadeOf) -> dict[str, str]:
+    """Return what differs: a sentence by the part's name."""
+    was, is_ = asdict(before), asdict(now)
+    return {
+        PARTS.get(field, field): f"{field} was {_shown(was[field])} and is {_shown(is_[field])}"
+        for field in was
+        if was[field] != is_[field]
+    }
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else repr(value) if value == "" else str(value)
+
+
+def _text(store: Store, differences: Mapping[str, str], refused: list[str]) -> str:
+    said = f"the results in {store.url} come from something else: {'; '.join(differences.values())}. "
+    if "shards" in refused:
+        return f"{said}Items would move from one checkpoint to another: put shards back, or choose another runId"
+    names = ", ".join(refused)
+    return said + (
+        f"Put it back; or, where the results so far are as good, set spec.allowDrift to [{names}]; "
+        "or give the sweep another runId"
+    )

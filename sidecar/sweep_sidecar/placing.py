@@ -1,0 +1,99 @@
+"""Bringing a generation's files into a snapshot directory: all of them, checked, or none."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from sweep_sidecar.content import ContentReader
+from sweep_sidecar.durable import replace_durably, sync_folder
+from sweep_sidecar.log.generation import FileVersion, Generation
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Placing:
+    """Files on their way into `snapshot`; what is not yet checked lies in `private`, on the same file system.
+
+    A generation is fetched whole before its first file gets its place. What of an earlier one is the same is not
+    fetched again, and what a killed process has put in place is taken away first: another generation may be restored
+    the next time.
+    """
+
+    snapshot: Path
+    private: Path
+    _staged: dict[str, FileVersion] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path in self._placed():
+            (self.snapshot / path).unlink(missing_ok=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop what was fetched."""
+        self._staged.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def fetch(self, generation: Generation, reader: ContentReader) -> None:
+        """Fetch and check every file of a generation.
+
+        Raises
+        ------
+        CheckpointCorrupt, Unreachable, OSError
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in list(self._staged):
+            if not self._staged[path].same_content(generation.files.get(path)):
+                del self._staged[path]
+                self._stage(path).unlink()
+        for path, version in generation.files.items():
+            if path in self._staged:
+                continue
+            _LOG.info("restoring %s, %d bytes in %d pieces", path, version.size, len(version.segments))
+            reader.write_file(version, self._stage(path), staged=self._folder / "piecewise")
+            self._staged[path] = version
+
+    def place(self) -> None:
+        """Give the fetched files their places, durably.
+
+        Raises
+        ------
+        OSError
+        """
+        if not self._staged:
+            return
+        folders = {self.snapshot}
+        replace_durably(self._journal, json.dumps(sorted(self._staged)))
+        for path in sorted(self._staged):
+            target = self.snapshot / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._stage(path).replace(target)
+            folders |= {self.snapshot / parent for parent in PurePosixPath(path).parents}
+        for folder in sorted(folders):
+            sync_folder(folder)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def settle(self) -> None:
+        """Forget how the files came, once something else proves that they are in place."""
+        self._journal.unlink(missing_ok=True)
+
+    @property
+    def _folder(self) -> Path:
+        return self.private / "restoring"
+
+    @property
+    def _journal(self) -> Path:
+        return self.private / "placing.json"
+
+    def _stage(self, path: str) -> Path:
+        return self._folder / "files" / path
+
+    def _placed(self) -> list[str]:
+        try:
+            return list(json.loads(self._journal.read_text()))
+        except FileNotFoundError:
+            return []
