@@ -36,7 +36,7 @@ test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, 
 
 test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
 	@mkdir -p $(COVERAGE)
-	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration $(ARGS)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults $(ARGS)
 
 test-chart: $(READY) ## Run the chart's tests
 	$(PYTEST) -q tests/chart $(ARGS)
@@ -45,8 +45,8 @@ test-e2e: $(READY) ## Run the tests on real kubelets (needs Linux and root)
 	@bash tests/require-root.sh "make test-e2e"
 	$(PYTEST) -v tests/e2e $(ARGS)
 
-test-faults: $(READY) ## Try every fault on the library: minutes. One or some: make test-faults ARGS="--help"
-	PYTHONPATH=tests $(BIN)/python -m crash $(ARGS)
+test-faults: $(READY) ## Try every fault, on the library and before the store: minutes. Some: make test-faults ARGS="--help"
+	PYTHONPATH=tests/testbed:tests $(BIN)/python -m crash $(ARGS)
 
 test-compat: $(COMPAT_READY) ## Run the tests with the published packages whose checkpoints are read and written
 	PYTHONPATH=library $(COMPAT)/bin/python -m pytest -q tests/compat $(ARGS)

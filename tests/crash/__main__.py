@@ -1,4 +1,4 @@
-"""`make test-faults`: try every schedule of faults against the library, or those that are named."""
+"""`make test-faults`: try every schedule of faults, on the library and between client and store, or those named."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from bench.__main__ import machine
 from crash import damage, disk_faults, kills, load, power
 from crash.schedules import Kind, Schedule, parsed_schedule, sampled
+from faults import kinds as store
+from faults.servers import running
 
-KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (kills.KIND, power.KIND, disk_faults.KIND, damage.KIND, load.KIND)
+PARTS: dict[str, tuple[Kind, ...]] = {
+    "library": (kills.KIND, power.KIND, disk_faults.KIND, damage.KIND, load.KIND),
+    "store": store.KINDS,
 }
-_RESULTS = Path("build/faults/library.json")
+KINDS: dict[str, Kind] = {kind.name: kind for kinds in PARTS.values() for kind in kinds}
+_RESULTS = Path("build/faults")
 _SHOWN = 20
 _REDRAWN_S = 5.0
 
@@ -41,23 +46,31 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument(
         "--kind", action="append", choices=sorted(KINDS), help="try all of this kind (default: of each)"
     )
-    parser.add_argument("--program", action="append", help="try only this program (default: each)")
+    parser.add_argument("--part", choices=sorted(PARTS), help="try only this part (default: each)")
+    parser.add_argument("--program", action="append", help="try only this program, or server (default: each)")
     parser.add_argument("--sample", type=int, metavar="N", help="try N of each kind, at random")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     options = parser.parse_args(given)
-    started = time.monotonic()
     chosen = _chosen(options)
-    outcomes = _tried_all(chosen, options.workers)
-    failures = [(schedule, wrong) for schedule, wrong in outcomes if wrong]
-    if not options.schedules:
-        _write(chosen, failures, seed=options.seed, sample=options.sample, seconds=time.monotonic() - started)
+    failures = []
+    for part, kinds in PARTS.items():
+        names = {kind.name for kind in kinds}
+        if not (of_part := [schedule for schedule in chosen if schedule.kind in names]):
+            continue
+        started = time.monotonic()
+        with _servers(of_part) if part == "store" else nullcontext():
+            outcomes = _tried_all(of_part, options.workers)
+        wrong_ones = [(schedule, wrong) for schedule, wrong in outcomes if wrong]
+        failures += wrong_ones
+        if not options.schedules:
+            _write(part, of_part, wrong_ones, options, seconds=time.monotonic() - started)
     for schedule, wrong in sorted(failures)[:_SHOWN]:
         print(f"{schedule}\n   " + "\n   ".join(text[-2000:] for text in wrong))
     if len(failures) > _SHOWN:
         print(f"... and {len(failures) - _SHOWN} more")
     print(
-        f"{len(chosen)} schedules tried, {len(failures)} went wrong" + ("" if options.schedules else f" -> {_RESULTS}")
+        f"{len(chosen)} schedules tried, {len(failures)} went wrong" + ("" if options.schedules else f" -> {_RESULTS}/")
     )
     return 1 if failures else 0
 
@@ -66,7 +79,8 @@ def _chosen(options: argparse.Namespace) -> list[Schedule]:
     if options.schedules:
         return [parsed_schedule(text) for text in options.schedules]
     chosen: list[Schedule] = []
-    for name in options.kind or KINDS:
+    names = [kind.name for part in PARTS if options.part in (None, part) for kind in PARTS[part]]
+    for name in options.kind or names:
         found = [one for one in KINDS[name].schedules() if not options.program or one.program in options.program]
         chosen += sampled(found, options.sample, seed=options.seed) if options.sample is not None else found
         print(f"{name}: {len(found)} schedules", flush=True)
@@ -79,7 +93,7 @@ def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule,
     started = shown = time.monotonic()
     # Not a multiprocessing.Pool: its workers may have no children of their own.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        for schedule, problems in pool.map(tried, chosen, chunksize=16):
+        for schedule, problems in pool.map(tried, chosen, chunksize=4 if chosen[0].kind.startswith("store-") else 16):
             outcomes.append((schedule, problems))
             wrong += bool(problems)
             now = time.monotonic()
@@ -92,12 +106,19 @@ def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule,
     return outcomes
 
 
+def _servers(chosen: Sequence[Schedule]) -> AbstractContextManager[None]:
+    from faults import run
+
+    assert run  # imported before the workers are forked: each of them would spend seconds on it
+    return running(sorted({schedule.program for schedule in chosen}))
+
+
 def _write(
+    part: str,
     chosen: Sequence[Schedule],
     failures: Sequence[tuple[Schedule, list[str]]],
+    options: argparse.Namespace,
     *,
-    seed: int,
-    sample: int | None,
     seconds: float,
 ) -> None:
     failed = Counter(schedule.kind for schedule, _ in failures)
@@ -108,15 +129,15 @@ def _write(
     report = {
         "machine": machine(),
         "seconds": round(seconds, 1),
-        "sample_of_each_kind": sample,
-        "seed": seed,
+        "sample_of_each_kind": options.sample,
+        "seed": options.seed,
         "tried": len(chosen),
         "failed": len(failures),
         "kinds": kinds,
         "failures": [{"schedule": str(schedule), "wrong": wrong} for schedule, wrong in sorted(failures)],
     }
-    _RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    _RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    (_RESULTS / f"{part}.json").write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
