@@ -12,6 +12,7 @@ from pathlib import Path
 from resumable_sweep._command.ending import Ending, ending_of
 from resumable_sweep._command.exporting import add_export
 from resumable_sweep._command.listing import add_list, list_checkpoints
+from resumable_sweep._command.plugged_in import STORE, STORE_HELP, command_named
 from resumable_sweep._command.repairing import add_repair
 from resumable_sweep._command.running import add_run
 from resumable_sweep._command.showing import add_show
@@ -43,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return found
 
 
-def _run(arguments: list[str]) -> Ending:
+def _run(arguments: list[str]) -> int:
     words: list[str] = []
+    if arguments[:1] == [STORE]:
+        return command_named(STORE)(arguments[1:])
     if arguments[:1] == ["run"] and _END_OF_OPTIONS in arguments:
         place = arguments.index(_END_OF_OPTIONS)
         arguments, words = arguments[:place], arguments[place + 1 :]
@@ -77,6 +80,8 @@ def parser_of_command() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for add in (add_list, add_show, add_verify, add_stats, add_failed, add_export, add_repair, add_run):
         add(commands)
+    # For the list of commands alone: its words are its own to read.
+    commands.add_parser(STORE, help=STORE_HELP, add_help=False)
     for command in commands.choices.values():
         # An abbreviation that works today would be ambiguous with the next option.
         command.allow_abbrev = False
