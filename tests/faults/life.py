@@ -27,6 +27,7 @@ from resumable_sweep.contract.acknowledgement import acknowledgement_path, parse
 from resumable_sweep.contract.report import Experiment
 from sweep_sidecar import command
 from sweep_sidecar.log.fencing import Overtaken
+from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.settings import AttemptSettings
 from sweep_sidecar.store import Unreachable, gcs, open_store, s3
@@ -195,6 +196,12 @@ class _Steps:
 
         store = open_store(self._settings.run.store_url, deadline_s=self._deadline_s)
         return {"wrong": wrong_in_the_log(store, self._settings.folder, said, may_fall_back=damage)}
+
+    def top(self) -> dict[str, Any]:
+        """Say which entry is the newest."""
+        store = open_store(self._settings.run.store_url, deadline_s=self._deadline_s)
+        head = LogReader(store, self._settings.folder).head()
+        return {"seq": -1 if head is None else head.entry.seq}
 
     def get(self, url: str) -> dict[str, Any]:
         store = open_store(self._settings.run.store_url, deadline_s=self._deadline_s)

@@ -18,7 +18,8 @@ from faults.proxy import Door, Proxy, Strike
 from faults.servers import WORDINGS, server_named
 from resumable_sweep.contract.outcome import Exit
 
-ITEMS = 12
+ITEMS = 16
+"""More than the attempts that are struck can record: there is something left for the last one."""
 _CALM_S = 30.0
 _DEADLINE_S = {"silent": 0.5, "mixed": 3.0}
 """A silent server costs a call's whole deadline; for all others it is far away."""
@@ -47,6 +48,7 @@ class _Shard:
         self._proxy = proxy
         self._items_sha256 = ""
         self.tries = _TRIES[-1]
+        self.void = -1
         self.said: list[dict[str, Any]] = []
         self.durable: set[str] = set()
         self.told: list[str] = []
@@ -91,7 +93,8 @@ class _Shard:
         if "defect" in said:
             raise _Wrong(said["defect"])
         if "acknowledged" in said:
-            self.durable |= set(said["durable"])
+            if (said["acknowledged"]["generation"] or 0) > self.void:
+                self.durable |= set(said["durable"])
             self.said.append(said["acknowledged"])
         return said
 
@@ -108,11 +111,17 @@ class _Shard:
                 break
         if said["code"] != Exit.OK:
             return False
+        if len(set(said["keys"])) < len(said["keys"]):
+            raise _Wrong(f"a record was restored twice: {said['keys']}")
         fell_back = said["reason"] in ("CheckpointFellBack", "CheckpointLost")
         if fell_back and not self.damage:
             raise _Wrong(f"nothing is damaged, yet: {said['message']}")
         if fell_back:
+            # What was acknowledged of all that is below is given up, and was said to be.
             self.durable = set(said["keys"])
+            calm, _ = self.life(4)
+            self.void = self.take(calm, "top")["seq"]
+            calm.kill()
         if (lost := durable - set(said["keys"])) and not fell_back:
             raise _Wrong(f"{sorted(lost)} were acknowledged, and the next attempt has not got them: {said['message']}")
         return True
@@ -120,7 +129,7 @@ class _Shard:
     def begin(self, life: Life) -> bool:
         """Start the mirror; return whether it has found its place."""
         said = self.step(life, "begin")
-        return bool(said) and not said["unreachable"]
+        return said.get("unreachable") == ""
 
     def step(self, life: Life, name: str) -> dict[str, Any]:
         """Take a step of the mirror, again where the store did not answer or it has to be started again."""
@@ -199,15 +208,21 @@ def _live_under(schedule: Schedule, shard: _Shard, proxy: Proxy) -> None:
     for door in shard.doors:
         proxy.deliver(door)
     for zombie in zombies:
-        _step_of_some(shard, [zombie], rng)
+        _check_shut_out(shard.step(zombie, "finish"))
 
 
 def _step_of_some(shard: _Shard, lives: list[Life], rng: random.Random) -> None:
     for life in lives:
         shard.take(life, "record", count=rng.randint(1, 2))
         said = shard.step(life, "look")
-        if said and said["stage"] == "mirroring" and not said["unreachable"] and life is not lives[0]:
-            raise _Wrong("an attempt that is shut out goes on as if it were not")
+        if life is not lives[0]:
+            _check_shut_out(said)
+
+
+def _check_shut_out(said: dict[str, Any]) -> None:
+    """Check that an attempt has noticed, in a look at something new, that the shard is another's."""
+    if said.get("stage") == "mirroring" and not said["unreachable"]:
+        raise _Wrong("an attempt that is shut out goes on as if it were not")
 
 
 def _end_calmly(
@@ -221,9 +236,7 @@ def _end_calmly(
     for zombie in zombies or []:
         assert rng is not None
         shard.take(zombie, "record", count=1)
-        said = shard.step(zombie, "look")
-        if said and said["stage"] == "mirroring" and not said["unreachable"]:
-            raise _Wrong("an attempt that is shut out goes on as if it were not")
+        _check_shut_out(shard.step(zombie, "look"))
     shard.take(life, "record", count=ITEMS)
     said = shard.step(life, "finish")
     if said.get("stage") != "complete":
