@@ -16,6 +16,7 @@ import pytest
 
 from resumable_sweep._preempt import PreemptGuard
 from resumable_sweep._state import load_state
+from unit.library.striking import strike
 
 PROGRAM = Path(__file__).with_name("long_run.py")
 Start = Callable[[str], "subprocess.Popen[str]"]
@@ -73,7 +74,7 @@ def test_the_step_at_hand_ends_and_its_state_is_saved(
 ) -> None:
     program = start(what)
     read_until(program, "step 2")
-    program.send_signal(signum)
+    strike(program, signum)
     assert "finishing" in said_on_stderr(program)
     out, _ = program.communicate("\n", timeout=30)
     assert program.returncode == status
@@ -87,12 +88,12 @@ def test_the_step_at_hand_ends_and_its_state_is_saved(
 def test_a_second_interrupt_does_not_tear_the_save(start: Start, tmp_path: Path) -> None:
     program = start("long-save")
     read_until(program, "step 2")
-    program.send_signal(signal.SIGINT)
+    strike(program, signal.SIGINT)
     assert "finishing" in said_on_stderr(program)
     assert program.stdin is not None
     print(file=program.stdin, flush=True)
     read_until(program, "saving")
-    program.send_signal(signal.SIGINT)
+    strike(program, signal.SIGINT)
     _, errors = program.communicate("\n", timeout=30)
     assert program.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in errors
@@ -102,7 +103,7 @@ def test_a_second_interrupt_does_not_tear_the_save(start: Start, tmp_path: Path)
 def test_a_step_that_outlasts_its_grace_is_abandoned_and_nothing_is_saved(start: Start, tmp_path: Path) -> None:
     program = start("grace")
     read_until(program, "step 2")
-    program.send_signal(signal.SIGTERM)
+    strike(program, signal.SIGTERM)
     out, _ = program.communicate("\n", timeout=30)
     assert program.returncode == 143
     assert out == ""
@@ -112,7 +113,7 @@ def test_a_step_that_outlasts_its_grace_is_abandoned_and_nothing_is_saved(start:
 def test_an_exception_is_not_followed_by_a_save(start: Start, tmp_path: Path) -> None:
     program = start("raise")
     read_until(program, "step 2")
-    program.send_signal(signal.SIGTERM)
+    strike(program, signal.SIGTERM)
     assert "finishing" in said_on_stderr(program)
     _, errors = program.communicate("\n", timeout=30)
     assert program.returncode == 1

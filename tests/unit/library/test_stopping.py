@@ -15,6 +15,7 @@ import pytest
 from resumable_sweep import _stopping
 from resumable_sweep._stopping import StopSignals
 from resumable_sweep.contract.log_format import entries_of, results_of
+from unit.library.striking import strike
 
 Start = Callable[..., Any]
 """The fixture that starts `program.py` (conftest.py)."""
@@ -43,7 +44,7 @@ def test_the_item_at_hand_is_finished_and_nothing_after_the_loop_runs(
 ) -> None:
     program = start(5, "wait")
     program.read_until("ran 1")
-    program.process.send_signal(signum)
+    strike(program.process, signum)
     assert program.end() == status
     assert program.keys("recorded") == [0, 1]
     assert not [line for line in program.lines if line.startswith("after")]
@@ -60,7 +61,7 @@ def test_the_item_at_hand_is_finished_and_nothing_after_the_loop_runs(
 def test_leaving_the_loop_by_break_ends_the_block_with_the_same_status(start: Start, log: Path) -> None:
     program = start(5, "break")
     program.read_until("recorded 1")
-    program.process.send_signal(signal.SIGTERM)
+    strike(program.process, signal.SIGTERM)
     assert program.end() == 143
     assert program.lines[-1] == "after the loop"
     assert recorded(log) == {"0", "1"}
@@ -69,7 +70,7 @@ def test_leaving_the_loop_by_break_ends_the_block_with_the_same_status(start: St
 def test_a_stop_after_the_last_item_still_writes_the_complete_record(start: Start, log: Path) -> None:
     program = start(3, "last")
     program.read_until("the last one")
-    program.process.send_signal(signal.SIGTERM)
+    strike(program.process, signal.SIGTERM)
     assert program.end() == 143
     assert list(entries_of(log.read_bytes()))[-1]["kind"] == "complete"
     assert "after the block" not in program.lines
@@ -78,9 +79,9 @@ def test_a_stop_after_the_last_item_still_writes_the_complete_record(start: Star
 def test_a_second_interrupt_ends_at_once(start: Start, log: Path) -> None:
     program = start(5, "hang")
     program.read_until("ran 1")
-    program.process.send_signal(signal.SIGINT)
+    strike(program.process, signal.SIGINT)
     assert program.process.stderr.readline().startswith("resumable_sweep: SIGINT: finishing")
-    program.process.send_signal(signal.SIGINT)
+    strike(program.process, signal.SIGINT)
     assert program.end() == -signal.SIGINT
     assert recorded(log) == {"0"}
 
@@ -88,10 +89,10 @@ def test_a_second_interrupt_ends_at_once(start: Start, log: Path) -> None:
 def test_a_second_sigterm_changes_nothing(start: Start) -> None:
     program = start(5, "hang")
     program.read_until("ran 1")
-    program.process.send_signal(signal.SIGTERM)
+    strike(program.process, signal.SIGTERM)
     assert program.process.stderr.readline().startswith("resumable_sweep: SIGTERM: finishing")
-    program.process.send_signal(signal.SIGTERM)
-    program.process.send_signal(signal.SIGINT)  # an interrupt at last does end it
+    strike(program.process, signal.SIGTERM)
+    strike(program.process, signal.SIGINT)  # an interrupt at last does end it
     assert program.end() == -signal.SIGINT
 
 
