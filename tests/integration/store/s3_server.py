@@ -51,9 +51,10 @@ class S3Server(Server):
         resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
         statement = {"Effect": "Allow", "Action": _WITHOUT_DELETE, "Resource": resources}
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        iam.create_user(UserName="sidecar")
-        iam.put_user_policy(UserName="sidecar", PolicyName="store", PolicyDocument=policy)
-        keys: dict[str, str] = iam.create_access_key(UserName="sidecar")["AccessKey"]
+        user = f"sidecar-of-{bucket}"
+        iam.create_user(UserName=user)
+        iam.put_user_policy(UserName=user, PolicyName="store", PolicyDocument=policy)
+        keys: dict[str, str] = iam.create_access_key(UserName=user)["AccessKey"]
         self.obey_policies(True)
         return keys
 
