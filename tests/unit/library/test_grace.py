@@ -348,8 +348,8 @@ def test_one_who_waits_off_the_main_thread_can_ask_whether_the_time_is_over(tmp_
         nonlocal now
         with StopSignals(grace=5, notice_file=tmp_path / "notice", clock=lambda: now, report=said.append) as stop:
             stop.leave_if_overdue()
-            (tmp_path / "notice").touch()
             now = 1.0
+            (tmp_path / "notice").touch()
             eventually(lambda: stop.stopping)
             now = 5.9
             stop.leave_if_overdue()
