@@ -92,9 +92,12 @@ def tried(schedule: Schedule) -> list[str]:
 
 
 def _differences(program: Program, last: Life) -> list[str]:
-    oracle = oracle_of(program.name)
-    if completed_of(last) != oracle.completed:
-        return [f"in silence the results are {completed_of(last):.300}, not {oracle.completed:.300}"]
+    found, wanted = completed_of(last), oracle_of(program.name).completed
+    if program.one_by_one:
+        # Such results are replayed as they were done, and what was damaged was done again, after the others.
+        found, wanted = ("\n".join(sorted(text.split("\n"))) for text in (found, wanted))
+    if found != wanted:
+        return [f"in silence the results are {found:.300}, not {wanted:.300}"]
     return []
 
 
