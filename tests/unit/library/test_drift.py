@@ -10,7 +10,7 @@ from resumable_sweep._drift import DriftInvalid, compare, items_sha256
 from resumable_sweep._preserved import Preserved, known_of, preserved_of
 
 
-def run_with(config: Any = None, script: str | None = None, path: str = "/work/train.py", **given: Any) -> Preserved:
+def run_with(config: Any = None, script: str | None = None, path: str = "/lab/train.py", **given: Any) -> Preserved:
     found = preserved_of(config=config, **given)
     if script is None:
         return found
@@ -34,7 +34,7 @@ def test_the_error_says_what_changed_and_the_mend() -> None:
             "/out/results.jsonl holds results of another configuration and script and seed:",
             f"  configuration: sha256 {str(before.config_sha256)[:16]} -> {str(now.config_sha256)[:16]}",
             "    optimizer.lr: 0.1 -> 0.01",
-            f"  script /work/train.py: sha256 {str(before.script_sha256)[:16]} -> {str(now.script_sha256)[:16]}",
+            f"  script /lab/train.py: sha256 {str(before.script_sha256)[:16]} -> {str(now.script_sha256)[:16]}",
             "    @@ line 1 before, line 1 now @@",
             "     import x",
             "    -lr = 1",

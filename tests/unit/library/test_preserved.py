@@ -29,7 +29,7 @@ def log(tmp_path: Path) -> Path:
 WHOLE = Preserved(
     config={"lr": 0.1, "loss": float("inf"), "name": "größe"},
     config_sha256=config_sha256({"lr": 0.1, "loss": float("inf"), "name": "größe"}),
-    script_path="/work/train.py",
+    script_path="/lab/train.py",
     script_sha256="ab" * 32,
     script_text="print('ä')",
     items_total=3,
