@@ -20,6 +20,7 @@ from azure.core import exceptions
 from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobClient, ContainerClient
 
+from sweep_sidecar.store.folder import BucketFolder
 from sweep_sidecar.store.protocol import Creation, Listed, NotFound, Unreachable, UrlUnsupported
 from sweep_sidecar.store.trying import AGAIN, CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Again, at_once, tried
 
@@ -33,7 +34,7 @@ _STANDS = {"BlobAlreadyExists", "ConditionNotMet", "BlobImmutableDueToPolicy"}
 _BROKEN = (exceptions.ServiceRequestError, exceptions.ServiceResponseError, exceptions.IncompleteReadError, OSError)
 
 
-class AzureStore:
+class AzureStore(BucketFolder):
     """Objects below `<scheme>://<container>/<folder>/`, each written once.
 
     The account stands in the URL, in AZURE_STORAGE_ACCOUNT_NAME or in AZURE_STORAGE_CONNECTION_STRING. Credentials
@@ -54,8 +55,7 @@ class AzureStore:
         self._place = container
         self._scheme = scheme
         self._container, _, host = container.partition("@")
-        self._folder = folder.strip("/")
-        self._deadline_s = deadline_s
+        super().__init__(folder=folder, deadline_s=deadline_s)
         account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
         if not account and not os.environ.get("AZURE_STORAGE_CONNECTION_STRING"):
             raise UrlUnsupported(
@@ -233,15 +233,6 @@ class AzureStore:
 
     def _blob(self, key: str) -> BlobClient:
         return self._client().get_blob_client(self._name(key))
-
-    def _ends(self, deadline_s: float | None) -> float:
-        return time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
-
-    def _name(self, key: str) -> str:
-        return f"{self._folder}/{key}" if self._folder else key
-
-    def _key(self, name: str) -> str:
-        return name[len(self._folder) + 1 :] if self._folder else name
 
 
 def _code(error: exceptions.HttpResponseError) -> str:

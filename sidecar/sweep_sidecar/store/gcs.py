@@ -28,6 +28,7 @@ import aiohttp
 import gcsfs
 from fsspec.exceptions import FSTimeoutError
 
+from sweep_sidecar.store.folder import BucketFolder
 from sweep_sidecar.store.protocol import Creation, Listed, NotFound, Unreachable
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
@@ -35,7 +36,7 @@ _PAGE = 1000
 """Most names that GCS puts on one page of a listing."""
 
 
-class GcsStore:
+class GcsStore(BucketFolder):
     """Objects below `gs://<bucket>/<folder>/`, each written once.
 
     Credentials are Google's application default ones: workload identity, a service account's key named by
@@ -47,8 +48,7 @@ class GcsStore:
         # gcsfs logs every failed try with its traceback; what matters is raised here, in one sentence.
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         self._bucket = bucket
-        self._folder = folder.strip("/")
-        self._deadline_s = deadline_s
+        super().__init__(folder=folder, deadline_s=deadline_s)
         # Timeouts of one try, so that a connection gone silent is retried inside the deadline.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)
         emulated = bool(os.environ.get(EMULATOR))
@@ -193,15 +193,6 @@ class GcsStore:
 
     def _no_bucket(self, what: str) -> Unreachable:
         return Unreachable(f"cannot {what} in {self.url}: bucket {self._bucket!r} does not exist")
-
-    def _ends(self, deadline_s: float | None) -> float:
-        return time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
-
-    def _name(self, key: str) -> str:
-        return f"{self._folder}/{key}" if self._folder else key
-
-    def _key(self, name: str) -> str:
-        return name[len(self._folder) + 1 :] if self._folder else name
 
 
 class _Body(io.BytesIO):

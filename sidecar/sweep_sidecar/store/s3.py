@@ -20,6 +20,7 @@ import s3fs
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
+from sweep_sidecar.store.folder import BucketFolder
 from sweep_sidecar.store.protocol import Creation, Listed, NotFound, StoreNotCreateOnly, Unreachable
 from sweep_sidecar.store.trying import AGAIN, CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Again, tried
 
@@ -39,7 +40,7 @@ _BROKEN = (
 """No answer, half of one, or none that is S3's; the same where the role's credentials are fetched."""
 
 
-class S3Store:
+class S3Store(BucketFolder):
     """Objects below `s3://<bucket>/<folder>/`, each written once.
 
     Credentials are found as by every AWS client: a role of the pod's service account (IRSA or EKS Pod Identity),
@@ -51,8 +52,7 @@ class S3Store:
         logging.getLogger("botocore").setLevel(logging.CRITICAL)
         logging.getLogger("aiobotocore").setLevel(logging.CRITICAL)
         self._bucket = bucket
-        self._folder = folder.strip("/")
-        self._deadline_s = deadline_s
+        super().__init__(folder=folder, deadline_s=deadline_s)
         # EKS sets the first, the client reads the second alone.
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         self._s3 = s3fs.S3FileSystem(
@@ -195,15 +195,6 @@ class S3Store:
         if _code(error) == "NoSuchBucket":
             return Unreachable(f"cannot {what} in {self.url}: bucket {self._bucket!r} does not exist")
         return Unreachable(f"cannot {what} in {self.url}: {_said(error)}")
-
-    def _ends(self, deadline_s: float | None) -> float:
-        return time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
-
-    def _name(self, key: str) -> str:
-        return f"{self._folder}/{key}" if self._folder else key
-
-    def _key(self, name: str) -> str:
-        return name[len(self._folder) + 1 :] if self._folder else name
 
 
 def _status(error: exceptions.ClientError) -> int:
