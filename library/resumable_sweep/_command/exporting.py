@@ -17,7 +17,7 @@ from resumable_sweep._command.ending import CommandError, Ending
 from resumable_sweep._command.items_given import items_in
 from resumable_sweep._command.log_view import LogView, log_named
 from resumable_sweep._command.merging import Merged, Placed
-from resumable_sweep._command.rows import cell_of, flat, joined_type, plain, type_of, write_parquet
+from resumable_sweep._command.rows import cell_of, flat, plain, write_parquet
 from resumable_sweep._command.table import tell
 from resumable_sweep._disk import sync_folder, temporary_path, write_at
 from resumable_sweep._foreign.mime_export import write_mime_progress
@@ -26,6 +26,7 @@ from resumable_sweep._settings import PROGRESS_SUFFIX
 from resumable_sweep._side_files import SideFileDamaged, SideFiles
 from resumable_sweep._values import decoded_value
 from resumable_sweep.contract.canonical import canonical_json
+from resumable_sweep.contract.columns import joined_type, type_of
 from resumable_sweep.contract.items import Item
 
 FORMATS = ("jsonl", "csv", "parquet", "mime")

@@ -14,7 +14,6 @@ from resumable_sweep._plain_json import RESERVED
 from resumable_sweep.contract.canonical import canonical_json
 
 _ROWS_AT_ONCE = 10_000
-_INT64 = range(-(1 << 63), 1 << 63)
 
 
 def plain(value: Any) -> Any:
@@ -82,28 +81,6 @@ def write_parquet(path: str, columns: dict[str, str], rows: Iterator[dict[str, A
                 writer.write_table(arrow.Table.from_pylist(held, schema=schema))
                 held = []
         writer.write_table(arrow.Table.from_pylist(held, schema=schema))
-
-
-def type_of(value: Any) -> str:
-    """Return the type of a column that holds just `value`: null, bool, int, float, text or json."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int" if value in _INT64 else "json"
-    if isinstance(value, float):
-        return "float"
-    return "text" if isinstance(value, str) else "json"
-
-
-def joined_type(one: str, other: str) -> str:
-    """Return the type of a column that holds values of both types; where they do not go together, all are JSON."""
-    if one == other or other == "null":
-        return one
-    if one == "null":
-        return other
-    return "float" if {one, other} == {"int", "float"} else "json"
 
 
 def _as_type(kind: str, value: Any) -> Any:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from resumable_sweep.contract.canonical import canonical_json
+from resumable_sweep.contract.columns import joined_type, type_of
 from sweep_sidecar.durable import sync_folder
 
 FORMATS = ("jsonl", "csv", "parquet")
 _ROWS_AT_ONCE = 10_000
-_INT64 = range(-(1 << 63), 1 << 63)
 _PLAIN_NAME = re.compile(r"[\w-]+")
 _RESERVED = "$sweep."
 """How the names start by which the library marks what JSON has no form for: such a mapping is one value."""
@@ -99,7 +99,7 @@ def _write_parquet(staged: Path, lines: Lines) -> None:
     columns: dict[str, str] = {"key": "text"}
     for row in _flat_rows(lines):
         for name, value in row.items():
-            columns[name] = _joined(columns.get(name, "null"), _type(value))
+            columns[name] = joined_type(columns.get(name, "null"), type_of(value))
     schema = arrow.schema([(name, types.get(kind, arrow.string())) for name, kind in columns.items()])
     with parquet.ParquetWriter(str(staged), schema) as writer:
         held: list[dict[str, Any]] = []
@@ -138,27 +138,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else canonical_json(value)
-
-
-def _type(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int" if value in _INT64 else "json"
-    if isinstance(value, float):
-        return "float"
-    return "text" if isinstance(value, str) else "json"
-
-
-def _joined(one: str, other: str) -> str:
-    """Return the type of a column that holds values of both; where they do not go together, all are JSON."""
-    if one == other or other == "null":
-        return one
-    if one == "null":
-        return other
-    return "float" if {one, other} == {"int", "float"} else "json"
 
 
 def _typed(kind: str, value: Any) -> Any:
