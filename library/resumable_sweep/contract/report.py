@@ -36,6 +36,32 @@ class Experiment(StrEnum):
     UNKNOWN = "unknown"
 
 
+class NoticeKind(StrEnum):
+    """What a cloud's metadata server announces to the machine that a pod runs on."""
+
+    NONE = ""
+    GCE_PREEMPTED = "GcePreempted"
+    """Compute Engine takes the machine away within 30 s (`instance/preempted`)."""
+    EC2_INTERRUPTION = "Ec2SpotInterruption"
+    """EC2 stops or terminates the machine, 2 minutes ahead (`spot/instance-action`)."""
+    AZURE_PREEMPT = "AzurePreempt"
+    """Azure evicts the machine, 30 s ahead or more (scheduled event `Preempt`)."""
+    GCE_MAINTENANCE = "GceMaintenance"
+    """Compute Engine will stop the machine for maintenance of its host (`instance/maintenance-event`)."""
+    EC2_REBALANCE = "Ec2RebalanceRecommendation"
+    """EC2 sees a raised risk of an interruption; often nothing follows."""
+    AZURE_MAINTENANCE = "AzureScheduledEvent"
+    """Azure will freeze, restart or redeploy the machine."""
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether the machine is being taken away now; the others are advice that may come to nothing."""
+        return self in _HARD
+
+
+_HARD = frozenset({NoticeKind.GCE_PREEMPTED, NoticeKind.EC2_INTERRUPTION, NoticeKind.AZURE_PREEMPT})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """One attempt's state as its sidecar sees it.
@@ -45,7 +71,9 @@ class Report:
     directory, durable or not, `items_restored` came with the checkpoint; `items_total` is the shard's share, None where
     nobody knows it. `generation` is the sequence number of the newest one in the store. `problem` is a CamelCase
     reason, empty where all is well, and `message` its sentence; `restore_problem` and `restore_message` are the same of
-    what the attempt found damaged when it began, and stay so in all its reports.
+    what the attempt found damaged when it began, and stay so in all its reports. While it restores, `restored_bytes` of
+    `restore_bytes` are verified and in place. `notice` is what the cloud announces at this moment, and
+    `notice_deadline` (Unix seconds) when it takes the machine away, as far as it says so.
     """
 
     run_id: str
@@ -62,6 +90,10 @@ class Report:
     message: str = ""
     restore_problem: str = ""
     restore_message: str = ""
+    restored_bytes: int = 0
+    restore_bytes: int = 0
+    notice: NoticeKind = NoticeKind.NONE
+    notice_deadline: float | None = None
 
     def to_json(self) -> str:
         """Return the report as a JSON object with the fields of this class."""
@@ -72,10 +104,12 @@ class Report:
 class Answer:
     """What the operator answers to a report.
 
-    `superseded` is a hint: a writer stops only when the store itself shows a higher attempt.
+    `superseded` is a hint: a writer stops only when the store itself shows a higher attempt. `notice_noted` says that
+    the notice of the report stands in the sweep's status and outlives the operator: until then it is sent again.
     """
 
     superseded: bool = False
+    notice_noted: bool = False
     experiment: Experiment = Experiment.UNKNOWN
 
     def to_json(self) -> str:
@@ -93,10 +127,20 @@ def parsed_report(value: Any) -> Report:
     """
     chosen = _known_fields(value, Report)
     try:
-        report = Report(**{**chosen, "stage": Stage(chosen["stage"])})
+        notice = NoticeKind(chosen.get("notice", NoticeKind.NONE))
+        report = Report(**{**chosen, "stage": Stage(chosen["stage"]), "notice": notice})
     except (KeyError, TypeError) as error:
         raise ValueError(f"the report lacks a field: {error}") from error
-    for name in ("shard", "attempt", "sequence", "items_done", "items_recorded", "items_restored"):
+    for name in (
+        "shard",
+        "attempt",
+        "sequence",
+        "items_done",
+        "items_recorded",
+        "items_restored",
+        "restored_bytes",
+        "restore_bytes",
+    ):
         number = getattr(report, name)
         if type(number) is not int or number < 0:
             raise ValueError(f"{name} must be a whole number of 0 or more, not {number!r}")
@@ -104,6 +148,9 @@ def parsed_report(value: Any) -> Report:
         number = getattr(report, name)
         if number is not None and (type(number) is not int or number < 0):
             raise ValueError(f"{name} must be null or a whole number of 0 or more, not {number!r}")
+    deadline = report.notice_deadline
+    if deadline is not None and (isinstance(deadline, bool) or not isinstance(deadline, int | float)):
+        raise ValueError(f"notice_deadline must be null or Unix seconds, not {deadline!r}")
     for name in ("run_id", "problem", "message", "restore_problem", "restore_message"):
         if not isinstance(getattr(report, name), str):
             raise ValueError(f"{name} must be a string")
@@ -121,6 +168,7 @@ def parsed_answer(value: Any) -> Answer:
     chosen = _known_fields(value, Answer)
     return Answer(
         superseded=chosen.get("superseded") is True,
+        notice_noted=chosen.get("notice_noted") is True,
         experiment=Experiment(chosen.get("experiment", Experiment.UNKNOWN)),
     )
 
