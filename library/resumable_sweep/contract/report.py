@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 REPORT_PATH = "/v1/report"
+_LATEST_UNIX_SECONDS = 1e11
 
 
 class Stage(StrEnum):
@@ -131,16 +132,8 @@ def parsed_report(value: Any) -> Report:
         report = Report(**{**chosen, "stage": Stage(chosen["stage"]), "notice": notice})
     except (KeyError, TypeError) as error:
         raise ValueError(f"the report lacks a field: {error}") from error
-    for name in (
-        "shard",
-        "attempt",
-        "sequence",
-        "items_done",
-        "items_recorded",
-        "items_restored",
-        "restored_bytes",
-        "restore_bytes",
-    ):
+    counts = ("shard", "attempt", "sequence", "items_done", "items_recorded", "items_restored")
+    for name in (*counts, "restored_bytes", "restore_bytes"):
         number = getattr(report, name)
         if type(number) is not int or number < 0:
             raise ValueError(f"{name} must be a whole number of 0 or more, not {number!r}")
@@ -149,7 +142,7 @@ def parsed_report(value: Any) -> Report:
         if number is not None and (type(number) is not int or number < 0):
             raise ValueError(f"{name} must be null or a whole number of 0 or more, not {number!r}")
     deadline = report.notice_deadline
-    if deadline is not None and (isinstance(deadline, bool) or not isinstance(deadline, int | float)):
+    if deadline is not None and not (type(deadline) in (int, float) and 0 < deadline < _LATEST_UNIX_SECONDS):
         raise ValueError(f"notice_deadline must be null or Unix seconds, not {deadline!r}")
     for name in ("run_id", "problem", "message", "restore_problem", "restore_message"):
         if not isinstance(getattr(report, name), str):

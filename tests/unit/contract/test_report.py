@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from resumable_sweep.contract.report import Answer, Experiment, Report, Stage, parsed_answer, parsed_report
+from resumable_sweep.contract.report import Answer, Experiment, NoticeKind, Report, Stage, parsed_answer, parsed_report
 
 REPORT = Report(
     run_id="r", shard=1, attempt=7, sequence=3, stage=Stage.MIRRORING, items_done=4, items_recorded=5, generation=2
@@ -13,6 +14,24 @@ REPORT = Report(
 
 def test_a_report_reads_back() -> None:
     assert parsed_report(json.loads(REPORT.to_json())) == REPORT
+
+
+def test_a_notice_reads_back() -> None:
+    report = replace(REPORT, notice=NoticeKind.GCE_PREEMPTED, notice_deadline=1_800_000_000.5)
+    assert parsed_report(json.loads(report.to_json())) == report
+
+
+def test_a_report_of_an_older_sidecar_has_no_notice() -> None:
+    fields = {name: value for name, value in json.loads(REPORT.to_json()).items() if not name.startswith("notice")}
+    assert parsed_report(fields).notice is NoticeKind.NONE
+
+
+def test_what_takes_the_machine_away_is_told_from_advice() -> None:
+    assert [kind for kind in NoticeKind if kind.is_hard] == [
+        NoticeKind.GCE_PREEMPTED,
+        NoticeKind.EC2_INTERRUPTION,
+        NoticeKind.AZURE_PREEMPT,
+    ]
 
 
 def test_fields_of_a_newer_version_are_passed_over() -> None:
@@ -30,6 +49,11 @@ def test_fields_of_a_newer_version_are_passed_over() -> None:
         ({"generation": "2"}, "generation must be null or a whole number"),
         ({"run_id": 5}, "run_id must be a string"),
         ({"message": None}, "message must be a string"),
+        ({"restored_bytes": -1}, "restored_bytes must be a whole number"),
+        ({"notice_deadline": "soon"}, "notice_deadline must be null or Unix seconds, not 'soon'"),
+        ({"notice_deadline": True}, "notice_deadline must be null or Unix seconds"),
+        ({"notice_deadline": float("nan")}, "notice_deadline must be null or Unix seconds"),
+        ({"notice": "Asteroid"}, "'Asteroid' is not a valid NoticeKind"),
         ({"stage": "sleeping"}, "'sleeping' is not a valid Stage"),
     ],
 )
@@ -55,7 +79,7 @@ def test_what_is_no_object_is_refused(value: object) -> None:
 
 
 def test_an_answer_reads_back() -> None:
-    answer = Answer(superseded=True, experiment=Experiment.SUCCEEDED)
+    answer = Answer(superseded=True, notice_noted=True, experiment=Experiment.SUCCEEDED)
     assert parsed_answer(json.loads(answer.to_json())) == answer
 
 
