@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
 
 from resumable_sweep.contract import environment as names
 from sweep_sidecar import layout
 from sweep_sidecar.drift import ALL, PARTS
+
+Progress = Literal["auto", "sweep", "mime", "gmat", "none"]
+"""In which format items are recorded; `auto` = whichever of `sweep` and `mime` a file turns out to be in."""
+Completion = Literal["Recorded", "ExitCode", ""]
+"""What may prove a shard complete: records alone, also exit codes, or (empty) those only where no records can."""
 
 
 class SettingsInvalid(ValueError):
@@ -53,6 +59,14 @@ class AttemptSettings:
     checkpoint_file: str
     """Path inside the snapshot directory that a relaunch goes on from; empty = any."""
     interval_s: float
+    flush_timeout_s: float
+    """How long the pod has to end and to store what it has, once it has to go."""
+    commit: tuple[str, ...]
+    """Patterns of the files by whose presence a directory is a whole checkpoint, or names of formats."""
+    append: tuple[str, ...]
+    """Patterns of files that only grow, besides `*.jsonl`."""
+    progress: Progress
+    completion: Completion
     port: int
     stop_path: str
     """Empty where the experiment's containers have stop hooks of their own."""
@@ -114,6 +128,11 @@ class AttemptSettings:
             snapshot=Path(_text(environment, names.SNAPSHOT_DIR)),
             checkpoint_file=PurePosixPath(checkpoint_file).as_posix() if checkpoint_file else "",
             interval_s=_seconds(environment, names.INTERVAL, default=10.0),
+            flush_timeout_s=_seconds(environment, names.FLUSH_TIMEOUT, default=300.0),
+            commit=_patterns(environment, names.COMMIT),
+            append=_patterns(environment, names.APPEND),
+            progress=_progress(environment),
+            completion=_completion(environment),
             port=_number(environment, names.PORT, least=0, default=9810),
             stop_path=stop_path,
             report_url=environment.get(names.REPORT_URL, "").rstrip("/"),
@@ -128,6 +147,30 @@ class AttemptSettings:
 
 def _listed(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(entry for entry in environment.get(name, "").split(",") if entry)
+
+
+def _patterns(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    patterns = tuple(entry for entry in environment.get(name, "").split("\n") if entry)
+    for pattern in patterns:
+        if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
+            raise SettingsInvalid(f"{name} holds {pattern!r}: name paths inside the snapshot directory")
+    return patterns
+
+
+def _progress(environment: Mapping[str, str]) -> Progress:
+    known: dict[str, Progress] = {progress.capitalize(): progress for progress in get_args(Progress)}
+    text = environment.get(names.PROGRESS, "") or "Auto"
+    if text not in known:
+        raise SettingsInvalid(f"{names.PROGRESS} is {text!r}: it must be one of {', '.join(known)}")
+    return known[text]
+
+
+def _completion(environment: Mapping[str, str]) -> Completion:
+    known: dict[str, Completion] = {completion: completion for completion in get_args(Completion)}
+    text = environment.get(names.COMPLETION, "")
+    if text not in known:
+        raise SettingsInvalid(f"{names.COMPLETION} is {text!r}: it must be Recorded or ExitCode, or empty")
+    return known[text]
 
 
 def _parts(environment: Mapping[str, str], name: str) -> frozenset[str]:

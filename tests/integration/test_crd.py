@@ -97,6 +97,19 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "the shortest interval": {"checkpoint.interval": "1s"},
     "the longest interval": {"checkpoint.interval": "1h"},
     "an interval of two units": {"checkpoint.interval": "1m30s"},
+    "the longest time to flush": {"checkpoint.flushTimeout": "24h"},
+    "what the program writes": {
+        "checkpoint.commit": ["orbax", "torch-dcp", "step-*/DONE", "**/_OK"],
+        "checkpoint.append": ["logs/**/*.csv", "[ab]?.txt"],
+        "checkpoint.progress": "Gmat",
+    },
+    "items that are not counted": {"checkpoint.progress": "None"},
+    "completion by what is recorded": {"completion": "Recorded"},
+    "completion by exit code": {"completion": "ExitCode"},
+    "a history that is kept short": {"checkpoint.keep": {"generations": 1, "after": "24h"}},
+    "somebody else to delete it": {
+        "checkpoint.keep": {"generations": 1000, "serviceAccountName": "sweeper", "env": [ENV]}
+    },
     "environment for the store": {
         "checkpoint.env": [
             {"name": "STORAGE_EMULATOR_HOST", "value": "http://store:4443"},
@@ -183,6 +196,33 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no duration": ({"checkpoint.interval": "ten"}, ["spec.checkpoint.interval", '"ten"', "should match"]),
     "too short": ({"checkpoint.interval": "999ms"}, ["interval is 999ms and must lie between 1s and 1h"]),
     "too long": ({"checkpoint.interval": "61m"}, ["interval is 61m and must lie between 1s and 1h"]),
+    "no time to flush": ({"checkpoint.flushTimeout": "0s"}, ["flushTimeout is 0s and must lie between 1s and 24h"]),
+    "a marker elsewhere": (
+        {"checkpoint.commit": ["orbax", "../DONE"]},
+        ["spec.checkpoint.commit[1]", "pattern ../DONE must be a path inside the snapshot directory"],
+    ),
+    "an absolute pattern": ({"checkpoint.append": ["/a.csv"]}, ["spec.checkpoint.append[0]", "pattern /a.csv must be"]),
+    "a pattern of two lines": ({"checkpoint.append": ["a\nb"]}, ["spec.checkpoint.append[0]", "must be a path"]),
+    "a pattern of any folders and a part of a name": (
+        {"checkpoint.append": ["a**/b"]},
+        ["spec.checkpoint.append[0]", "with ** only as a whole part"],
+    ),
+    "the sidecar's own files": (
+        {"checkpoint.append": [".sweep/*"]},
+        ["spec.checkpoint.append[0]", "outside of .sweep"],
+    ),
+    "a pattern twice": ({"checkpoint.append": ["a", "a"]}, ["spec.checkpoint.append[1]", "Duplicate value"]),
+    "a format nobody knows": (
+        {"checkpoint.progress": "Csv"},
+        ["spec.checkpoint.progress", '"Csv"', '"Auto", "Sweep", "Mime", "Gmat", "None"'],
+    ),
+    "a completion nobody knows": ({"completion": "Exit"}, ["spec.completion", '"Exit"', '"Recorded", "ExitCode"']),
+    "a history of nothing": ({"checkpoint.keep": {"generations": 0}}, ["spec.checkpoint.keep.generations", "to 1"]),
+    "a history without a length": ({"checkpoint.keep": {}}, ["spec.checkpoint.keep.generations: Required value"]),
+    "a history that ends too soon": (
+        {"checkpoint.keep": {"generations": 1, "after": "23h59m"}},
+        ["spec.checkpoint.keep.after", "after is 23h59m and must lie between 24h and 87600h"],
+    ),
     "the operator's variables": (
         {"checkpoint.env": [{"name": "SWEEP_SHARD", "value": "0"}]},
         ["spec.checkpoint.env[0].name", "name is SWEEP_SHARD", "choose another"],
@@ -248,6 +288,11 @@ FROZEN: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
         {},
         {"checkpoint.file": "b.jsonl"},
         ["spec.checkpoint.file", "file cannot change from results.jsonl to b.jsonl", "another name"],
+    ),
+    "the format of what is recorded": (
+        {},
+        {"checkpoint.progress": "Mime"},
+        ["spec.checkpoint.progress", "progress cannot change from Auto to Mime", "another name"],
     ),
     "one of the items": ({}, {"items.list": [1, 2, 4]}, ["spec.items", "items cannot be added, changed or removed"]),
     "the order of the items": ({}, {"items.list": [1, 3, 2]}, ["items cannot be added, changed or removed"]),

@@ -6,13 +6,12 @@ writes.
 
 from __future__ import annotations
 
+from sweep_operator.api.checkpoint import Checkpoint, Keep
 from sweep_operator.api.duration import seconds_of
+from sweep_operator.api.env_var import ConfigMapKey, EnvVar
 from sweep_operator.api.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, VERSION
 from sweep_operator.api.spec import (
     Budgets,
-    Checkpoint,
-    ConfigMapKey,
-    EnvVar,
     Items,
     Placement,
     Pool,
@@ -45,6 +44,7 @@ __all__ = [
     "EnvVar",
     "Items",
     "ItemsStatus",
+    "Keep",
     "Merged",
     "Phase",
     "Placement",

@@ -85,10 +85,18 @@ def custom_resource_definition() -> dict[str, Any]:
     }
 
 
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Spell out what stands in two places: not everything that reads definitions follows anchors."""
+        return True
+
+
 def manifest() -> str:
     """Return the CustomResourceDefinition as the text of its file."""
     head = "# Made from the models in operator/sweep_operator/api by `python -m sweep_operator.api.crd`: do not edit.\n"
-    return head + str(yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=120, allow_unicode=True))
+    return head + str(
+        yaml.dump(custom_resource_definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from sweep_operator.api import duration
+from sweep_operator.api.checkpoint import BUCKETS, Checkpoint
+from sweep_operator.api.env_var import ConfigMapKey
 from sweep_operator.api.model import ApiModel
 from sweep_operator.api.pod_template import PodTemplate
 from sweep_operator.api.rule import Rule, checked_by, immutable, immutable_or_absent
@@ -17,19 +18,7 @@ from sweep_operator.api.rule import Rule, checked_by, immutable, immutable_or_ab
 MAX_SHARDS = 10_000
 MAX_INLINE_ITEMS = 10_000
 
-# Kubernetes' own limits: names are DNS subdomains of 253 characters, keys of ConfigMaps and Secrets have as many.
-ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
-DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 AnyValues = Annotated[list[Any], Field(min_length=1, max_length=MAX_INLINE_ITEMS)]
-
-
-class ConfigMapKey(ApiModel):
-    """A key of a ConfigMap in the sweep's namespace."""
-
-    name: ObjectName
-    """Name of the ConfigMap."""
-    key: DataKey
-    """Key in its data."""
 
 
 # CEL knows no field that holds, or is a container of, values of any type. What is `dyn` it looks up only when it runs.
@@ -79,155 +68,6 @@ class Items(ApiModel):
                 "name the items in one way, or leave items out where the program itself knows them"
             )
         return self
-
-
-class SecretKey(ApiModel):
-    """A key of a Secret in the sweep's namespace."""
-
-    name: ObjectName
-    """Name of the Secret."""
-    key: DataKey
-    """Key in its data."""
-    optional: bool | None = None
-    """Whether the variable may be left out where Secret or key are missing."""
-
-
-class OptionalConfigMapKey(ConfigMapKey):
-    """A key of a ConfigMap in the sweep's namespace."""
-
-    optional: bool | None = None
-    """Whether the variable may be left out where ConfigMap or key are missing."""
-
-
-class FieldRef(ApiModel):
-    """A field of the pod itself."""
-
-    field_path: Annotated[str, StringConstraints(min_length=1, max_length=253)]
-    """Path of the field, for example `metadata.namespace`."""
-    api_version: Annotated[str, StringConstraints(max_length=64)] | None = None
-    """Version of the schema the path is written in; v1 where absent."""
-
-
-class EnvVarSource(ApiModel):
-    """Where a variable's value comes from."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked_by(
-            Rule(
-                check="[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)]"
-                ".filter(given, given).size() == 1",
-                static="valueFrom needs exactly one of secretKeyRef, configMapKeyRef and fieldRef",
-            )
-        )
-    )
-
-    secret_key_ref: SecretKey | None = None
-    """A key of a Secret."""
-    config_map_key_ref: OptionalConfigMapKey | None = None
-    """A key of a ConfigMap."""
-    field_ref: FieldRef | None = None
-    """A field of the pod."""
-
-
-class EnvVar(ApiModel):
-    """An environment variable (core/v1 EnvVar)."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked_by(
-            Rule(
-                check="!(has(self.value) && has(self.valueFrom))",
-                static="value and valueFrom cannot both be given: remove one of them",
-                message="'variable ' + self.name + ' has both value and valueFrom: remove one of them'",
-            ),
-            Rule(
-                check="!self.name.startsWith('SWEEP_')",
-                static="name may not start with SWEEP_, such names belong to the operator: choose another one",
-                message="'name is ' + self.name + ' and may not start with SWEEP_, such names belong to the operator: "
-                "choose another one'",
-                field=".name",
-            ),
-        )
-    )
-
-    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
-    """Name of the variable."""
-    value: Annotated[str, StringConstraints(max_length=32_768)] | None = None
-    """Its value."""
-    value_from: EnvVarSource | None = None
-    """Where its value comes from."""
-
-
-_URLS = (
-    "gs://BUCKET[/FOLDER], s3://BUCKET[/FOLDER], az://CONTAINER[/FOLDER] or "
-    "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net[/FOLDER]"
-)
-
-_BUCKETS = "((gs|s3)://[a-z0-9][-_.a-z0-9]*|(az|abfs)://[a-z0-9][-a-z0-9]*(@[a-z0-9][-.a-z0-9]*)?)"
-
-
-class Checkpoint(ApiModel):
-    """Where the sweep keeps what it must not lose."""
-
-    url: Annotated[
-        str,
-        StringConstraints(min_length=6, max_length=1024),
-        Field(
-            json_schema_extra=checked_by(
-                Rule(
-                    check=f"self.matches('^{_BUCKETS}(/[^?#[:space:]]*)?$')",
-                    static=f"url must be {_URLS}",
-                    message=f"'url is ' + self + ' and must be {_URLS}'",
-                ),
-                immutable(name="url", why="what is recorded so far is there", shown=True),
-            )
-        ),
-    ]
-    """Folder of the object store: `gs://BUCKET/FOLDER` (Google Cloud Storage), `s3://BUCKET/FOLDER` (Amazon S3 and
-    others of its protocol), `az://CONTAINER/FOLDER` or `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER` (Azure
-    Blob Storage). The sweep writes below it into a folder of its own: namespace,
-    name, run id. Cannot change."""
-    file: Annotated[
-        str,
-        StringConstraints(min_length=1, max_length=255),
-        Field(
-            json_schema_extra=checked_by(
-                Rule(
-                    check="!self.split('/').exists(part, part in ['', '.', '..']) && !self.startsWith('.sweep/')",
-                    static="file must be a path inside the snapshot directory, outside of .sweep",
-                    message="'file is ' + self + ' and must be a path inside the snapshot directory, such as "
-                    "results.jsonl: relative, without . and .. as a part, outside of .sweep'",
-                ),
-                immutable(name="file", why="a relaunched program would look for its results elsewhere", shown=True),
-            )
-        ),
-    ]
-    """The program's checkpoint: path relative to the snapshot directory (`SWEEP_SNAPSHOT_DIR`). A relaunched pod
-    finds it restored, and named by `SWEEP_RESUME_FROM`. All other files in that directory are kept as well.
-    Cannot change."""
-    interval: Annotated[
-        str,
-        StringConstraints(max_length=32, pattern=duration.PATTERN),
-        Field(
-            json_schema_extra=checked_by(
-                Rule(
-                    check="duration(self) >= duration('1s') && duration(self) <= duration('1h')",
-                    static="interval must lie between 1s and 1h",
-                    message="'interval is ' + self + ' and must lie between 1s and 1h'",
-                )
-            )
-        ),
-    ] = "10s"
-    """How often the sidecar looks for something new to store, between 1s and 1h. Where nothing changed nothing is
-    written. A sudden loss of a node costs at most the work of so long."""
-    env: Annotated[
-        list[EnvVar],
-        Field(
-            max_length=64,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = Field(default_factory=list)
-    """Environment of the containers that read and write the store (credentials, endpoints). The experiment's own
-    containers do not get it. Workload identity needs none of it."""
 
 
 class Toleration(ApiModel):
@@ -320,7 +160,7 @@ class ResumableSweepSpec(ApiModel):
             Field(
                 json_schema_extra=checked_by(
                     Rule(
-                        check=f"self.matches('^{_BUCKETS}(/[^?#[:space:]/]+)+$')",
+                        check=f"self.matches('^{BUCKETS}(/[^?#[:space:]/]+)+$')",
                         static="resumeFrom must be the folder of a run: a URL as in checkpoint.url, with the run id at "
                         "its end",
                         message="'resumeFrom is ' + self + ' and must be the folder of a run: a URL as in "
@@ -338,6 +178,11 @@ class ResumableSweepSpec(ApiModel):
     """The pieces of work; absent where the program itself knows them. Cannot change."""
     checkpoint: Checkpoint
     """Where the sweep keeps what it must not lose."""
+    completion: Literal["Recorded", "ExitCode"] | None = None
+    """When a shard is complete. Recorded: once the records in the store say so, never by an exit code. ExitCode: also
+    where every container has exited with 0 by itself, whatever is recorded. Absent: ExitCode where neither `items` nor
+    a log of the library's says which items there are, else Recorded. Applies to pods that are started after a
+    change."""
     allow_drift: Annotated[
         list[Literal["Images", "Program", "CheckpointFile", "Items", "All"]],
         Field(max_length=5, json_schema_extra={"x-kubernetes-list-type": "set"}),

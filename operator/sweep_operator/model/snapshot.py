@@ -14,6 +14,14 @@ from sweep_operator.model.shard_record import ShardRecord
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keep:
+    """What of a run's history retention leaves in the store: so many generations, and all that is younger."""
+
+    generations: int
+    after_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     """The specification as decisions see it, defaults filled in."""
 
@@ -25,8 +33,11 @@ class Spec:
     """Whether the specification names the items; else only the program knows them."""
     user_failures: int = 3
     interval_seconds: float = 10.0
+    flush_seconds: float = 300.0
     resume_from: str = ""
     """Folder of another run that the shards start from, empty where there is none."""
+    keep: Keep | None = None
+    """None where nothing is ever deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from typing import Any
 
 from resumable_sweep.contract import environment as names_of
@@ -23,9 +24,6 @@ from sweep_operator.pods.sidecar import (
     restore_container,
     token_volume,
 )
-
-GRACE_SECONDS = 300
-"""Grace of a pod whose template names none: a large checkpoint takes its time to be flushed."""
 
 _FALLBACK_GROUP = 65532
 
@@ -111,7 +109,9 @@ def _pod(
     for init in inits:
         _prepare(init, public=public, stop_path="")
     identity = identity_of(spec)
-    private = _private_environment(sweep, settings=settings, mains=mains, digest=digest, program=program)
+    if spec.get("terminationGracePeriodSeconds") is None:
+        spec["terminationGracePeriodSeconds"] = math.ceil(sweep.spec.flush_seconds)
+    private = _private_environment(sweep, settings=settings, template=spec, digest=digest, program=program)
     private[names_of.STOP_PATH] = stop_path if hooked else ""
     sidecar_environment = [
         *_variables(public | private),
@@ -131,8 +131,6 @@ def _pod(
         token_volume(TOKEN_VOLUME),
     ]
     spec["restartPolicy"] = "Never"
-    if spec.get("terminationGracePeriodSeconds") is None:
-        spec["terminationGracePeriodSeconds"] = GRACE_SECONDS
     _place(spec, sweep)
     if identity.get("runAsUser") is None:
         # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
@@ -200,12 +198,18 @@ def _public_environment(sweep: Sweep, order: CreateAttempt) -> dict[str, str]:
 
 
 def _private_environment(
-    sweep: Sweep, *, settings: PodSettings, mains: list[dict[str, Any]], digest: str, program: str
+    sweep: Sweep, *, settings: PodSettings, template: dict[str, Any], digest: str, program: str
 ) -> dict[str, str]:
+    checkpoint = sweep.manifest["spec"]["checkpoint"]
     return {
         names_of.STORE_URL: store_url(sweep),
-        names_of.CHECKPOINT_FILE: str(sweep.manifest["spec"]["checkpoint"]["file"]),
+        names_of.CHECKPOINT_FILE: str(checkpoint["file"]),
         names_of.INTERVAL: str(sweep.spec.interval_seconds),
+        names_of.FLUSH_TIMEOUT: str(max(1, template["terminationGracePeriodSeconds"])),
+        names_of.COMMIT: "\n".join(checkpoint.get("commit") or []),
+        names_of.APPEND: "\n".join(checkpoint.get("append") or []),
+        names_of.PROGRESS: str(checkpoint.get("progress") or ""),
+        names_of.COMPLETION: str(sweep.manifest["spec"].get("completion") or ""),
         names_of.ITEMS_SHA256: sweep.status.items_sha256,
         names_of.PORT: str(PORT),
         names_of.REPORT_URL: settings.report_url,
@@ -213,7 +217,7 @@ def _private_environment(
         names_of.PROGRAM_SHA256: program,
         names_of.ALLOW_DRIFT: ",".join(sweep.manifest["spec"].get("allowDrift") or []),
         names_of.START_FROM: sweep.spec.resume_from,
-        names_of.IMAGES: ",".join(str(main.get("image", "")) for main in mains),
+        names_of.IMAGES: ",".join(str(main.get("image", "")) for main in template["containers"]),
     }
 
 

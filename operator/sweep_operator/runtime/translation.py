@@ -33,6 +33,7 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
     """
     resource = api.ResumableSweep.model_validate(manifest)
     metadata, spec = manifest["metadata"], resource.spec
+    checkpoint = spec.checkpoint
     return model.Sweep(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -46,8 +47,14 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             suspend=spec.suspend,
             has_items=spec.items is not None,
             user_failures=spec.budgets.user_failures,
-            interval_seconds=api.seconds_of(spec.checkpoint.interval),
+            interval_seconds=api.seconds_of(checkpoint.interval),
+            flush_seconds=api.seconds_of(checkpoint.flush_timeout),
             resume_from=spec.resume_from or "",
+            keep=None
+            if checkpoint.keep is None
+            else model.Keep(
+                generations=checkpoint.keep.generations, after_seconds=api.seconds_of(checkpoint.keep.after)
+            ),
         ),
         status=status_of(resource.status, shards=spec.shards),
         manifest=manifest,

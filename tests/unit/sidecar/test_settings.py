@@ -19,6 +19,11 @@ COMPLETE = {
     "SWEEP_IMAGES": "a:1,b:2",
     "SWEEP_PROGRAM_SHA256": "c0ffee",
     "SWEEP_ALLOW_DRIFT": "Images,All",
+    "SWEEP_FLUSH_TIMEOUT": "90",
+    "SWEEP_COMMIT": "orbax\nstep-*/DONE",
+    "SWEEP_APPEND": "**/*.csv",
+    "SWEEP_PROGRESS": "Gmat",
+    "SWEEP_COMPLETION": "ExitCode",
 }
 
 
@@ -32,9 +37,19 @@ def test_the_environment_is_read() -> None:
     assert settings.report_url == "http://operator:8080"
     assert settings.images == ("a:1", "b:2")
     assert settings.token_file is None
+    assert settings.flush_timeout_s == 90
+    assert (settings.commit, settings.append) == (("orbax", "step-*/DONE"), ("**/*.csv",))
+    assert (settings.progress, settings.completion) == ("gmat", "ExitCode")
     assert (settings.program_sha256, settings.allow_drift) == ("c0ffee", {"Images", "All"})
     assert str(settings.restored_marker) == "/sweep/snapshot/.sweep/restored-17"
     assert settings.folder.endswith("-shard-00003")
+
+
+def test_what_a_user_did_not_say_stays_as_it_was() -> None:
+    said = ("FLUSH_TIMEOUT", "COMMIT", "APPEND", "PROGRESS", "COMPLETION")
+    settings = AttemptSettings.from_environment({**COMPLETE, **{f"SWEEP_{name}": "" for name in said}})
+    assert (settings.flush_timeout_s, settings.commit, settings.append) == (300, (), ())
+    assert (settings.progress, settings.completion) == ("auto", "")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +67,11 @@ def test_the_environment_is_read() -> None:
         ("SWEEP_CHECKPOINT_FILE", "../x", "SWEEP_CHECKPOINT_FILE is '../x'"),
         ("SWEEP_CHECKPOINT_FILE", "/x", "SWEEP_CHECKPOINT_FILE is '/x'"),
         ("SWEEP_ALLOW_DRIFT", "Images,Seed", "SWEEP_ALLOW_DRIFT names Seed: it may name Program, Images"),
+        ("SWEEP_FLUSH_TIMEOUT", "5m", "SWEEP_FLUSH_TIMEOUT is '5m': it must be a number of seconds"),
+        ("SWEEP_COMMIT", "a\n../b", "SWEEP_COMMIT holds '../b': name paths inside the snapshot directory"),
+        ("SWEEP_APPEND", "/log", "SWEEP_APPEND holds '/log': name paths inside the snapshot directory"),
+        ("SWEEP_PROGRESS", "gmat", "SWEEP_PROGRESS is 'gmat': it must be one of Auto, Sweep, Mime, Gmat, None"),
+        ("SWEEP_COMPLETION", "exit", "SWEEP_COMPLETION is 'exit': it must be Recorded or ExitCode, or empty"),
         ("SWEEP_STOP_PATH", "stop", "SWEEP_STOP_PATH is 'stop': it must start with /"),
     ],
 )

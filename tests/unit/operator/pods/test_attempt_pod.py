@@ -254,6 +254,32 @@ def test_the_pod_runs_once_and_has_time_to_flush() -> None:
     )
 
 
+def test_the_time_to_flush_is_the_specification_s_unless_the_template_names_one() -> None:
+    checkpoint = {"url": "gs://b", "file": "r", "flushTimeout": "1m30.5s"}
+    asked = built(checkpoint=checkpoint)["spec"]
+    assert asked["terminationGracePeriodSeconds"] == 91, "whole seconds, and no less than was asked for"
+    assert variables(asked["initContainers"][MIRROR])["SWEEP_FLUSH_TIMEOUT"] == "91"
+    own = built(checkpoint=checkpoint, template=template(pod={"terminationGracePeriodSeconds": 20}))["spec"]
+    assert own["terminationGracePeriodSeconds"] == 20
+    assert variables(own["initContainers"][MIRROR])["SWEEP_FLUSH_TIMEOUT"] == "20"
+
+
+def test_what_the_program_writes_is_told_to_the_sidecar_alone() -> None:
+    checkpoint = {
+        "url": "gs://b",
+        "file": "r",
+        "commit": ["orbax", "step-*/DONE"],
+        "append": ["**/*.csv"],
+        "progress": "Gmat",
+    }
+    pod = built(checkpoint=checkpoint, completion="ExitCode")["spec"]
+    env = variables(pod["initContainers"][MIRROR])
+    assert (env["SWEEP_COMMIT"], env["SWEEP_APPEND"]) == ("orbax\nstep-*/DONE", "**/*.csv")
+    assert (env["SWEEP_PROGRESS"], env["SWEEP_COMPLETION"]) == ("Gmat", "ExitCode")
+    names = {"SWEEP_COMMIT", "SWEEP_APPEND", "SWEEP_PROGRESS", "SWEEP_COMPLETION", "SWEEP_FLUSH_TIMEOUT"}
+    assert not names & variables(pod["containers"][0]).keys()
+
+
 def test_the_pool_places_the_pod_and_spot_and_gpu_taints_are_tolerated() -> None:
     own = {"key": "team", "operator": "Exists"}
     pool = {"name": "spot", "nodeSelector": {"pool": "spot"}, "tolerations": [{"key": "pool", "operator": "Exists"}]}

@@ -12,7 +12,7 @@ from sweep_operator import api
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import Condition, Merged, SweepStatus
+from sweep_operator.model.snapshot import Condition, Keep, Merged, SweepStatus
 from sweep_operator.runtime.translation import lasting_part, status_manifest, status_of, sweep_of
 
 HEALTHY = Condition(type="Healthy", status=True, reason="AsExpected", message="", since=NOW)
@@ -30,6 +30,7 @@ def test_the_specification_with_all_defaults() -> None:
     spec = read.spec
     assert (spec.run_id, spec.shards, spec.parallelism, spec.suspend) == (UID, 2, 2, False)
     assert (spec.has_items, spec.user_failures, spec.interval_seconds) == (False, 3, 10)
+    assert (spec.flush_seconds, spec.keep) == (300, None)
     assert read.status == SweepStatus(records=(record(0, ShardState.WAITING), record(1, ShardState.WAITING)))
 
 
@@ -41,11 +42,23 @@ def test_the_specification_with_all_fields() -> None:
             suspend=True,
             items={"list": [1]},
             budgets={"userFailures": 0},
-            checkpoint={"url": "gs://b", "file": "r.jsonl", "interval": "1m30s"},
+            checkpoint={
+                "url": "gs://b",
+                "file": "r.jsonl",
+                "interval": "1m30s",
+                "flushTimeout": "20s",
+                "keep": {"generations": 5, "after": "36h"},
+            },
         )
     ).spec
     assert (spec.run_id, spec.parallelism, spec.suspend, spec.has_items) == ("grid-1", 1, True, True)
-    assert (spec.user_failures, spec.interval_seconds) == (0, 90)
+    assert (spec.user_failures, spec.interval_seconds, spec.flush_seconds) == (0, 90, 20)
+    assert spec.keep == Keep(generations=5, after_seconds=36 * 3600)
+
+
+def test_what_is_kept_is_kept_for_a_week() -> None:
+    spec = sweep_of(manifest(checkpoint={"url": "gs://b", "file": "r", "keep": {"generations": 1}})).spec
+    assert spec.keep == Keep(generations=1, after_seconds=7 * 24 * 3600)
 
 
 def test_a_sweep_that_is_being_deleted() -> None:
