@@ -166,7 +166,7 @@ class AzureStore(BucketFolder):
             except exceptions.HttpResponseError as error:
                 raise self._refused(f"list {prefix}", error) from error
             found += [
-                Listed(key=self._key(blob.name), size=int(blob.size))
+                Listed(key=self._key(blob.name), size=int(blob.size), modified=blob.last_modified.timestamp())
                 for blob in page
                 if (blob.metadata or {}).get("hdi_isfolder") != "true"
             ]

@@ -15,6 +15,7 @@ import io
 import logging
 import os
 import time
+from datetime import datetime
 from typing import Any
 
 # Read by gcsfs when it is imported. With its support for zonal buckets on, the first call to a bucket asks Google's
@@ -142,16 +143,21 @@ class GcsStore(BucketFolder):
                     ends=ends,
                     prefix=self._name(prefix),
                     maxResults=wanted,
-                    fields="items(name,size),nextPageToken",
+                    fields="items(name,size,timeCreated),nextPageToken",
                     pageToken=token,
                     json_out=True,
                 )
             except FileNotFoundError as error:
                 raise self._no_bucket("list " + prefix) from error
-            found += [Listed(key=self._key(item["name"]), size=int(item["size"])) for item in page.get("items", [])]
+            found += [self._listed(item) for item in page.get("items", [])]
             token = page.get("nextPageToken")
             if not token or (limit is not None and len(found) >= limit):
                 return found
+
+    def _listed(self, item: dict[str, Any]) -> Listed:
+        # Not `updated`: a change of the storage class makes no old object a young one.
+        created = datetime.fromisoformat(item["timeCreated"])
+        return Listed(key=self._key(item["name"]), size=int(item["size"]), modified=created.timestamp())
 
     def delete(self, key: str, *, deadline_s: float | None = None) -> None:
         ends = self._ends(deadline_s)

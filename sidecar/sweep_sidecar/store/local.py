@@ -90,7 +90,8 @@ class LocalStore:
                 yield from self._walk(Path(entry.path))
             elif not entry.name.startswith(_STAGING_PREFIX):
                 key = Path(entry.path).relative_to(self._root).as_posix()
-                yield Listed(key=key, size=entry.stat(follow_symlinks=False).st_size)
+                status = entry.stat(follow_symlinks=False)
+                yield Listed(key=key, size=status.st_size, modified=status.st_mtime)
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from sweep_sidecar.store.protocol import Creation, Listed, NotFound
 
 _LOCK = threading.Lock()
 _PLACES: dict[str, dict[str, bytes]] = {}
+_CREATED: dict[str, dict[str, float]] = {}
 
 
 class MemoryStore:
@@ -17,6 +19,7 @@ class MemoryStore:
         self._name = name
         with _LOCK:
             self._objects = _PLACES.setdefault(name, {})
+            self._created = _CREATED.setdefault(name, {})
 
     @property
     def url(self) -> str:
@@ -25,7 +28,10 @@ class MemoryStore:
     def create(self, key: str, data: bytes, *, deadline_s: float | None = None) -> Creation:
         del deadline_s  # nothing here waits
         with _LOCK:
-            return Creation.CREATED if self._objects.setdefault(key, bytes(data)) == data else Creation.EXISTS
+            if key not in self._objects:
+                self._objects[key] = bytes(data)
+                self._created[key] = time.time()
+            return Creation.CREATED if self._objects[key] == data else Creation.EXISTS
 
     def get(
         self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
@@ -40,7 +46,7 @@ class MemoryStore:
         del deadline_s
         with _LOCK:
             found = sorted(key for key in self._objects if key.startswith(prefix))
-            return [Listed(key=key, size=len(self._objects[key])) for key in found[:limit]]
+            return [Listed(key=key, size=len(self._objects[key]), modified=self._created[key]) for key in found[:limit]]
 
     def delete(self, key: str, *, deadline_s: float | None = None) -> None:
         del deadline_s

@@ -116,7 +116,9 @@ class ObstoreStore:
             found: list[Listed] = []
             async for page in obstore.list(self._objects, folder or None, chunk_size=_PAGE):
                 found += [
-                    Listed(key=item["path"], size=item["size"]) for item in page if item["path"].startswith(prefix)
+                    Listed(key=item["path"], size=item["size"], modified=item["last_modified"].timestamp())
+                    for item in page
+                    if item["path"].startswith(prefix)
                 ]
                 if limit is not None and len(found) >= limit:
                     break

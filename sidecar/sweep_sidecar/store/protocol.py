@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -41,10 +41,14 @@ class Creation(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Listed:
-    """One object of a listing: key, and size in bytes."""
+    """One object of a listing: key, size in bytes, and when the store took it (Unix seconds on the store's clock).
+
+    Two times are only ever compared with each other: nobody's own clock says how old an object is.
+    """
 
     key: str
     size: int
+    modified: float = field(compare=False)
 
 
 class Store(Protocol):

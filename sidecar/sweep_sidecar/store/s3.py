@@ -136,7 +136,10 @@ class S3Store(BucketFolder):
                 )
             except exceptions.ClientError as error:
                 raise self._refused(f"list {prefix}", error) from error
-            found += [Listed(key=self._key(item["Key"]), size=int(item["Size"])) for item in page.get("Contents", [])]
+            found += [
+                Listed(key=self._key(item["Key"]), size=int(item["Size"]), modified=item["LastModified"].timestamp())
+                for item in page.get("Contents", [])
+            ]
             if not page.get("IsTruncated") or (limit is not None and len(found) >= limit):
                 return found
             if not page.get("NextContinuationToken"):

@@ -11,13 +11,16 @@ class MemoryStore:
     """Several of them may share their `objects`, as several processes share a bucket.
 
     `fault` is asked before each call with its name and key. It returns None (all is well), "lost" (no effect),
-    "unanswered" (the effect is there, the reply is not), or a function to call in between and then go on.
+    "unanswered" (the effect is there, the reply is not), or a function to call in between and then go on. `created` is
+    when each object came by the store's `clock`; those that were put there by other ways came at 0.
     """
 
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = {} if objects is None else objects
         self.fault: Callable[[str, str], str | Callable[[], None] | None] = lambda call, key: None
         self.calls: list[tuple[str, str]] = []
+        self.created: dict[str, float] = {}
+        self.clock: Callable[[], float] = lambda: 0.0
 
     @property
     def url(self) -> str:
@@ -25,6 +28,8 @@ class MemoryStore:
 
     def create(self, key: str, data: bytes, *, deadline_s: float | None = None) -> Creation:
         fault = self._asked("create", key)
+        if key not in self.objects:
+            self.created[key] = self.clock()
         outcome = Creation.CREATED if self.objects.setdefault(key, data) == data else Creation.EXISTS
         if fault == "unanswered":
             raise Unreachable(f"no reply to the create of {key}")
@@ -41,7 +46,7 @@ class MemoryStore:
     def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
         self._asked("list", prefix)
         found = sorted(key for key in self.objects if key.startswith(prefix))
-        return [Listed(key, len(self.objects[key])) for key in found[:limit]]
+        return [Listed(key, len(self.objects[key]), modified=self.created.get(key, 0.0)) for key in found[:limit]]
 
     def delete(self, key: str, *, deadline_s: float | None = None) -> None:
         fault = self._asked("delete", key)

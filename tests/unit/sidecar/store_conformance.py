@@ -78,8 +78,18 @@ class StoreConformance:
             store.create(f"log/{number}", b"x" * number)
         store.create("logs", b"")
         store.create("other/1", b"")
-        assert store.list("log/") == [Listed("log/1", 1), Listed("log/2", 2), Listed("log/3", 3)]
+        assert store.list("log/") == [Listed(f"log/{number}", number, modified=0) for number in (1, 2, 3)]
         assert [found.key for found in store.list("log")] == ["log/1", "log/2", "log/3", "logs"]
+
+    def test_says_by_one_clock_when_each_object_came(self, store: Store, again: Callable[[], Store]) -> None:
+        """Retention compares these times with each other; servers tell whole seconds."""
+        store.create("b", b"first")
+        first = store.list("b")[0].modified
+        while store.list("", limit=1)[0].modified <= first + 1:
+            store.delete("a")
+            again().create("a", b"second")
+        assert store.create("b", b"first") is Creation.CREATED
+        assert store.list("b")[0].modified == first
 
     def test_lists_the_first_few(self, store: Store) -> None:
         for number in range(5):
