@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from resumable_sweep.contract import environment as names
 from sweep_sidecar import layout
 from sweep_sidecar.drift import ALL, PARTS
+from sweep_sidecar.progress import Progress
 
-Progress = Literal["auto", "sweep", "mime", "gmat", "none"]
-"""In which format items are recorded; `auto` = whichever of `sweep` and `mime` a file turns out to be in."""
 Completion = Literal["Recorded", "ExitCode", ""]
 """What may prove a shard complete: records alone, also exit codes, or (empty) those only where no records can."""
 
@@ -71,6 +71,8 @@ class AttemptSettings:
     stop_path: str
     """Empty where the experiment's containers have stop hooks of their own."""
     report_url: str
+    metadata_url: str
+    """The cloud's metadata server, `http://HOST[:PORT]`; empty = notices are not listened for."""
     token_file: Path | None
     template_sha256: str
     program_sha256: str
@@ -93,6 +95,11 @@ class AttemptSettings:
     def restored_marker(self) -> Path:
         """File that says what this attempt has restored; where it is, the restore is done."""
         return self.private / f"restored-{self.attempt}"
+
+    @property
+    def notice_file(self) -> Path:
+        """File that asks the experiment to stop, by being there."""
+        return self.private / names.NOTICE_NAME
 
     @property
     def items_file(self) -> Path:
@@ -136,6 +143,7 @@ class AttemptSettings:
             port=_number(environment, names.PORT, least=0, default=9810),
             stop_path=stop_path,
             report_url=environment.get(names.REPORT_URL, "").rstrip("/"),
+            metadata_url=_http_url(environment, names.METADATA_URL),
             token_file=Path(token_file) if token_file else None,
             template_sha256=environment.get(names.TEMPLATE_SHA256, ""),
             program_sha256=environment.get(names.PROGRAM_SHA256, ""),
@@ -186,6 +194,18 @@ def _text(environment: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsInvalid(f"{name} is not set: the operator sets it in the containers that it adds")
     return value
+
+
+def _http_url(environment: Mapping[str, str], name: str) -> str:
+    url = environment.get(name, "")
+    try:
+        address = urlsplit(url)
+        valid = not url or (address.scheme == "http" and address.hostname and address.port != 0 and not address.query)
+    except ValueError:  # of a port that is no number
+        valid = False
+    if not valid:
+        raise SettingsInvalid(f"{name} is {url!r}: it must be http://HOST or http://HOST:PORT")
+    return url
 
 
 def _number(environment: Mapping[str, str], name: str, *, least: int, default: int | None = None) -> int:

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resumable_sweep._foreign.gmat_manifest import gmat_damage, gmat_entries, is_gmat_header
+from resumable_sweep._foreign.gmat_manifest import gmat_damage, gmat_entries
 from resumable_sweep._foreign.mime_progress import (
     is_mime_progress,
     is_said_to_be_mime_progress,
     mime_damage,
     mime_entries,
 )
+from resumable_sweep.contract.gmat_manifest import is_gmat_header
 
 _HEAD_BYTES = 1 << 20
 """Longest first line that is looked at."""

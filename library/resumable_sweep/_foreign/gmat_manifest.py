@@ -1,32 +1,12 @@
-"""Manifests of gmat-sweep (`manifest.jsonl`, schema version 1): JSON Lines, a header and one entry for every run.
-
-The format is that of gmat-sweep 0.6.0, docs/manifest-schema.md there: the last entry of a `run_id` wins, and a last
-line without a newline is no entry.
-"""
+"""Manifests of gmat-sweep, read whole: JSON Lines, a header and one entry for every run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from resumable_sweep.contract.log_format import DONE, FAILED, SKIPPED, LogInvalid
-
-SCHEMA_VERSION = 1
-_HEADER_FIELDS = frozenset({"script_sha256", "gmat_sweep_version", "run_count"})
-_NOT_RESULT = frozenset({"run_id", "status", "stderr", "started_at", "ended_at"})
-"""Fields that become the key, the kind, the traceback and the times; all others are the result."""
-
-
-def is_gmat_header(line: bytes) -> bool:
-    """Return whether a file that starts with `line` is such a manifest."""
-    try:
-        header = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(header, dict) and header.keys() >= _HEADER_FIELDS
+from resumable_sweep.contract.gmat_manifest import OK, SKIPPED, check_gmat_version, entry_of_run, gmat_run
 
 
 def gmat_entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -46,9 +26,9 @@ def gmat_entries(path: Path) -> Iterator[dict[str, Any]]:
         if run is None:
             continue
         before = latest.get(run["run_id"])
-        if run["status"] != "skipped" or before is None or before["status"] != "ok":
+        if run["status"] != SKIPPED or before is None or before["status"] != OK:
             latest[run["run_id"]] = run
-    return map(_entry_of, latest.values())
+    return map(entry_of_run, latest.values())
 
 
 def gmat_damage(path: Path) -> str | None:
@@ -67,48 +47,6 @@ def _runs(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
             if not line.endswith(b"\n"):
                 return  # torn: the process ended while it wrote it
             if number == 1:
-                _check_version(json.loads(line), path)
+                check_gmat_version(line, path)
             else:
-                yield number, _run_of(line)
-
-
-def _check_version(header: dict[str, Any], path: Path) -> None:
-    # The first manifests had no version.
-    version = header.get("schema_version", SCHEMA_VERSION)
-    if type(version) is not int or version > SCHEMA_VERSION:
-        raise LogInvalid(
-            f"{path} is a gmat-sweep manifest of schema version {version!r}, this reader knows {SCHEMA_VERSION} at "
-            "most: install a newer resumable-sweep"
-        )
-
-
-def _run_of(line: bytes) -> dict[str, Any] | None:
-    try:
-        run = json.loads(line)
-        known = type(run["run_id"]) is int and run["status"] in ("ok", "failed", "skipped")
-        _seconds(run.get("started_at")), _seconds(run.get("ended_at"))
-    except (ValueError, TypeError, KeyError):
-        return None
-    return run if known else None
-
-
-def _entry_of(run: dict[str, Any]) -> dict[str, Any]:
-    key, provenance = run["run_id"], {"attempt": None, "host": None}
-    started, ended = _seconds(run.get("started_at")), _seconds(run.get("ended_at"))
-    if run["status"] == "skipped":
-        return {"kind": SKIPPED, "key": key, "why": "gmat-sweep skipped this run", **provenance, "at": ended}
-    times = {"started": started, "ended": ended}
-    if run["status"] == "ok":
-        result = {name: value for name, value in run.items() if name not in _NOT_RESULT}
-        return {"kind": DONE, "key": key, "result": result, **provenance, **times}
-    trace = str(run.get("stderr") or "")
-    said = [line.strip() for line in trace.splitlines() if line.strip()]
-    error = said[-1] if said else "gmat-sweep says no more than that the run failed"
-    return {"kind": FAILED, "key": key, "error": error, "traceback": trace, **provenance, **times}
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+                yield number, gmat_run(line)

@@ -23,7 +23,17 @@ from sweep_sidecar.capture.steady import (
 )
 from sweep_sidecar.capture.tree import Group, Unreadable, files_in, groups_of
 from sweep_sidecar.log.generation import FileVersion, Generation, Segment, inline_segment
-from sweep_sidecar.progress import LOG_SUFFIX, MIME_SUFFIX, Counted, counted_lines, counted_mime, counting
+from sweep_sidecar.progress import (
+    LOG_SUFFIX,
+    Counted,
+    Progress,
+    counted_lines,
+    counted_mime,
+    counted_start,
+    counting,
+    may_be_mime,
+    united,
+)
 
 _LOOKS_TO_SETTLE = 5
 """So many looks in a row may find a file in the middle of being written before that is called a problem."""
@@ -75,6 +85,8 @@ class Capturer:
         Puts bytes into the store, for all that is too large to travel in a log entry.
     named:
         Path of the checkpoint whose records are counted; where it is none that can be counted, all that can are.
+    progress:
+        In which format records are counted.
     clock_ns:
         Time of day in nanoseconds, on the clock that stamps the files.
     """
@@ -82,6 +94,7 @@ class Capturer:
     root: Path
     store_blob: Callable[[bytes], Segment]
     named: str = ""
+    progress: Progress = "auto"
     clock_ns: Callable[[], int] = time.time_ns
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
@@ -103,8 +116,8 @@ class Capturer:
             self._tracked[path] = tracked
             counted[path] = tracked.counted
             if path in generation.progress and tracked.counted is None:
-                counted[path] = _counted_content(path, read(path, version))
-        return _united([counted[path] or Counted() for path in generation.progress])
+                counted[path] = self._counted_content(path, read(path, version))
+        return united([counted[path] or Counted() for path in generation.progress])
 
     def look(self, *, last: bool = False) -> Look:
         """Return the directory as it is now.
@@ -176,7 +189,9 @@ class Capturer:
         before = self._tracked.get(path)
         known = before.growing if before else None
         try:
-            growing = capture_growing(self.root / path, known, store_piece=self._store_piece, thorough=last)
+            growing = capture_growing(
+                self.root / path, known, store_piece=self._store_piece, progress=self.progress, thorough=last
+            )
         except LogInvalid as error:
             after = known.version.size if known else 0
             raise LogInvalid(f"{path}, after byte {after}: {error}") from error
@@ -218,7 +233,7 @@ class Capturer:
             self.root / path, measured, previous=before.version if before else None, store_piece=self._store_piece
         )
         counted = None
-        if path.endswith(MIME_SUFFIX):
+        if may_be_mime(path, self.progress):
             counted = counted_mime(read_measured(self.root / path, measured))
         still = settled(measured.fingerprint, now_ns=self.clock_ns())
         return _Tracked(version=version, fingerprint=measured.fingerprint if still else None, counted=counted)
@@ -234,16 +249,22 @@ class Capturer:
         target = self.root / path
         try:
             if path.endswith(LOG_SUFFIX):
-                growing = adopted_growing(target, version)
+                growing = adopted_growing(target, version, progress=self.progress)
                 if growing is not None:
                     return _Tracked(version=version, counted=growing.counted, growing=growing)
-            elif path.endswith(MIME_SUFFIX):
+            elif may_be_mime(path, self.progress):
                 measured = measure(target)
                 if measured.sha256 == version.sha256:
                     return _Tracked(version=version, counted=counted_mime(read_measured(target, measured)))
         except (OSError, Unsteady):
             pass  # gone or being written: the next look says what is there now
         return _Tracked(version=version)
+
+    def _counted_content(self, path: str, data: bytes) -> Counted | None:
+        if may_be_mime(path, self.progress):
+            return counted_mime(data)
+        start = counted_start(data, self.progress)
+        return None if start is None else counted_lines(data, start)
 
     def _fingerprints(self, group: Group) -> tuple[Fingerprint, Fingerprint] | None:
         assert group.manifest is not None
@@ -273,22 +294,7 @@ class Capturer:
         progress = counting(counted, named=self.named)
         return Look(
             files={path: tracked.version for path, tracked in sorted(self._tracked.items())},
-            counted=_united([counted[path] or Counted() for path in progress]),
+            counted=united([counted[path] or Counted() for path in progress]),
             progress=progress,
             unsettled=unsettled,
         )
-
-
-def _counted_content(path: str, data: bytes) -> Counted | None:
-    if path.endswith(MIME_SUFFIX):
-        return counted_mime(data)
-    return counted_lines(data, Counted())
-
-
-def _united(counts: list[Counted]) -> Counted:
-    """Return all records together; the library's word that they are all counts only where its log stands alone."""
-    if len(counts) == 1:
-        return counts[0]
-    keys = frozenset[str]().union(*(counted.keys for counted in counts))
-    skipped = frozenset[str]().union(*(counted.skipped for counted in counts))
-    return Counted(keys, skipped=skipped - keys)

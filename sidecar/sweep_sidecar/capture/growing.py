@@ -14,7 +14,7 @@ from sweep_sidecar.capture.pieces import PieceChanged, with_piece
 from sweep_sidecar.capture.steady import Fingerprint, Unsteady, fingerprint_of
 from sweep_sidecar.content import BLOB_BYTES
 from sweep_sidecar.log.generation import FileVersion, Segment
-from sweep_sidecar.progress import Counted, counted_lines, starts_sweep_log
+from sweep_sidecar.progress import Counted, Progress, counted_lines, counted_start
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -33,25 +33,32 @@ class GrowingFile:
     running: _Hash
     """SHA-256 of the captured bytes, ready to go on."""
     counted: Counted | None
-    """None where it is not a sweep's log."""
+    """None where its lines are no records."""
     fingerprint: Fingerprint | None
     """Of the whole file, with the torn line at its end; None where the file has to be read again."""
 
 
 def capture_growing(
-    path: Path, before: GrowingFile | None, *, store_piece: Callable[[bytes], Segment], thorough: bool
+    path: Path,
+    before: GrowingFile | None,
+    *,
+    store_piece: Callable[[bytes], Segment],
+    progress: Progress = "auto",
+    thorough: bool,
 ) -> GrowingFile:
     """Return the log as it is now; `before` itself where nothing was added.
 
     Parameters
     ----------
+    progress:
+        In which format records are counted.
     thorough:
         Read the old part too instead of trusting the last 64 KiB before its end.
 
     Raises
     ------
     LogInvalid
-        Where it is a sweep's log with a line that is no entry.
+        Where it is a log of records with a line that is no entry.
     Unsteady
         Where it was cut short meanwhile.
     OSError, Unreachable
@@ -65,7 +72,7 @@ def capture_growing(
             before = None
         start = before.version.size if before else 0
         running = before.running.copy() if before else hashlib.sha256()
-        counter = _LineCounter(before.counted if before else None, at_start=start == 0)
+        counter = _LineCounter(before.counted if before else None, progress=progress if start == 0 else None)
         segments = before.version.segments if before else ()
         end = _last_line_end(file, start, status.st_size)
         for chunk in _chunks(file, start, end):
@@ -75,7 +82,7 @@ def capture_growing(
                 segments = with_piece(segments, chunk, file=file, store_piece=store_piece)
             except PieceChanged:
                 # What was captured is not there any more, further back than anybody looks: it is another file.
-                return capture_growing(path, None, store_piece=store_piece, thorough=thorough)
+                return capture_growing(path, None, store_piece=store_piece, progress=progress, thorough=thorough)
         version = FileVersion(
             size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=segments
         )
@@ -89,7 +96,7 @@ def capture_growing(
         )
 
 
-def adopted_growing(path: Path, version: FileVersion) -> GrowingFile | None:
+def adopted_growing(path: Path, version: FileVersion, *, progress: Progress = "auto") -> GrowingFile | None:
     """Return a file of which `version` was captured by an earlier process, None where it does not begin like that.
 
     Raises
@@ -105,7 +112,7 @@ def adopted_growing(path: Path, version: FileVersion) -> GrowingFile | None:
             running.update(chunk)
         if running.hexdigest() != version.sha256:
             return None
-        counter = _LineCounter(None, at_start=True)
+        counter = _LineCounter(None, progress=progress)
         for chunk in _chunks(file, 0, version.size):
             counter.feed(chunk)
         return GrowingFile(
@@ -119,11 +126,14 @@ def adopted_growing(path: Path, version: FileVersion) -> GrowingFile | None:
 
 
 class _LineCounter:
-    """Counts a log's records from chunks that cut lines anywhere."""
+    """Counts a log's records from chunks that cut lines anywhere.
 
-    def __init__(self, counted: Counted | None, *, at_start: bool) -> None:
+    The first chunk tells whether they are records in the format `progress`; None where that is known already.
+    """
+
+    def __init__(self, counted: Counted | None, *, progress: Progress | None) -> None:
         self.counted = counted
-        self._at_start = at_start
+        self._progress = progress
         self._cut_line = b""
 
     def feed(self, chunk: bytes) -> None:
@@ -133,9 +143,9 @@ class _LineCounter:
         ------
         LogInvalid
         """
-        if self._at_start and starts_sweep_log(chunk):
-            self.counted = Counted()
-        self._at_start = False
+        if self._progress is not None:
+            self.counted = counted_start(chunk, self._progress)
+        self._progress = None
         if self.counted is None:
             return
         lines, newline, rest = chunk.rpartition(b"\n")

@@ -9,11 +9,15 @@ from resumable_sweep.contract.canonical import identity
 from resumable_sweep.contract.log_format import LogInvalid, entries_of, line_of
 from sweep_sidecar.progress import (
     Counted,
+    Progress,
     counted_lines,
     counted_mime,
+    counted_start,
     counting,
+    may_be_mime,
     settled_entries,
     starts_sweep_log,
+    united,
 )
 
 HEADER = b'{"kind":"header","schema_version":1}\n'
@@ -47,7 +51,7 @@ def test_a_line_that_is_no_entry_is_an_error(line: bytes) -> None:
 
 def test_progress_of_mime_engine() -> None:
     counted = counted_mime(b'{"completed": [{"key": 1, "result": 2}, {"key": [3], "result": null}]}')
-    assert counted == Counted(frozenset({identity(1), identity([3])}))
+    assert counted == Counted(frozenset({identity(1), identity([3])}), formats=frozenset({"mime"}))
     for other in (b"", b"[]", b'{"completed": 1}', b'{"completed": [{"result": 1}]}', b"\xff"):
         assert counted_mime(other) is None
 
@@ -117,3 +121,72 @@ def test_a_line_that_does_not_fit_its_check_is_an_error() -> None:
     line = said("done", "a").replace(b'"result":0', b'"result":1')
     with pytest.raises(LogInvalid, match="line 2 does not fit its checksum"):
         counted_lines(HEADER + line, Counted())
+
+
+GMAT_HEADER = json.dumps({"gmat_sweep_version": "0.6.0", "run_count": 3, "schema_version": 1, "script_sha256": "ab"})
+
+
+def run(run_id: int, status: str) -> bytes:
+    return json.dumps({"run_id": run_id, "status": status, "overrides": {}}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "settled"),
+    [
+        (("ok",), "done"),
+        (("failed",), None),
+        (("skipped",), "skipped"),
+        (("failed", "ok"), "done"),
+        (("ok", "skipped"), "done"),
+        (("ok", "failed"), None),
+        (("ok", "skipped", "failed"), None),
+        (("skipped", "failed"), None),
+        (("skipped", "ok"), "done"),
+    ],
+)
+def test_the_last_entry_of_a_run_of_gmat_sweep_counts(statuses: tuple[str, ...], settled: str | None) -> None:
+    head = GMAT_HEADER.encode() + b"\n"
+    lines = [head, *(run(7, status) for status in statuses)]
+    for cuts in itertools.product([False, True], repeat=len(lines) - 1):
+        counted, piece = counted_start(head, "gmat"), b""
+        assert counted is not None
+        for line, is_cut in zip(lines, (*cuts, True), strict=True):
+            piece += line
+            if is_cut:
+                counted, piece = counted_lines(piece, counted), b""
+        assert counted.keys == frozenset([identity(7)] if settled == "done" else [])
+        assert counted.skipped == frozenset([identity(7)] if settled == "skipped" else [])
+        assert (counted.total, counted.formats) == (None, {"gmat"})
+
+
+def test_a_line_that_gmat_sweep_could_not_read_is_an_error() -> None:
+    counted = counted_start(GMAT_HEADER.encode() + b"\n", "gmat")
+    assert counted is not None
+    for line in (b'{"run_id": 7, "sta\n', b'{"run_id": "7", "status": "ok"}\n', b'{"run_id": 7, "status": "done"}\n'):
+        with pytest.raises(LogInvalid, match="no entry of gmat-sweep's"):
+            counted_lines(run(1, "ok") + line, counted)
+    with pytest.raises(LogInvalid, match="schema version 2"):
+        counted_start(GMAT_HEADER.replace('_version": 1', '_version": 2').encode() + b"\n", "gmat")
+
+
+@pytest.mark.parametrize(
+    ("progress", "formats"),
+    [("auto", "sweep mime"), ("sweep", "sweep"), ("mime", "mime"), ("gmat", "gmat"), ("none", "")],
+)
+def test_only_the_format_that_was_named_is_counted(progress: Progress, formats: str) -> None:
+    found = {
+        "sweep": counted_start(HEADER + done(1), progress) is not None,
+        "mime": may_be_mime("out.progress.json", progress),
+        "gmat": counted_start(GMAT_HEADER.encode() + b"\n" + run(1, "ok"), progress) is not None,
+    }
+    assert [name for name, counts in found.items() if counts] == formats.split()
+
+
+def test_the_records_of_several_files_are_one() -> None:
+    log = counted_lines(HEADER + done(1) + said("skipped", 2) + said("skipped", 3) + COMPLETE, Counted())
+    assert united([log]) is log
+    mime = counted_mime(b'{"completed": [{"key": 2, "result": 2}]}')
+    assert mime is not None
+    both = united([log, mime])
+    assert (both.keys, both.skipped) == ({identity(1), identity(2)}, {identity(3)})
+    assert (both.total, both.formats) == (None, {"sweep", "mime"})
