@@ -10,7 +10,7 @@ COVERAGE := build/coverage
 COMPAT := build/compat
 COMPAT_READY := $(COMPAT)/.ready
 UV_VERSION := 0.13.9
-LOCKED := operator sidecar obstore dev compat
+LOCKED := operator sidecar obstore dev jax gmat compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help

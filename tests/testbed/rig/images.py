@@ -38,11 +38,16 @@ class Image:
     context: Path = _REPOSITORY
 
 
+_TRIAL = _REPOSITORY / "tests" / "trial"
 IMAGES: tuple[Image, ...] = (
     Image(name="operator", dockerfile=_REPOSITORY / "images" / "operator.Dockerfile"),
     Image(name="sidecar", dockerfile=_REPOSITORY / "images" / "sidecar.Dockerfile"),
     Image(name="digits", dockerfile=_REPOSITORY / "examples" / "digits" / "Dockerfile"),
-    Image(name="pacer", dockerfile=_REPOSITORY / "tests" / "trial" / "pacer" / "Dockerfile"),
+    Image(name="pacer", dockerfile=_TRIAL / "pacer" / "Dockerfile"),
+    *(
+        Image(name=name, dockerfile=_TRIAL / "clients" / name / "Dockerfile")
+        for name in ("mime", "maddening", "gmat", "shell", "folders")
+    ),
 )
 
 
