@@ -42,6 +42,10 @@ _ANNOTATIONS = {
 }
 
 
+# Google Cloud, EC2 and Azure have their metadata server here, as a machine's own host answers for it.
+_METADATA_URL = "http://169.254.169.254"
+
+
 class TemplateInvalid(ValueError):
     """The pod template has not the form of a PodTemplateSpec where a sweep depends on it."""
 
@@ -187,6 +191,7 @@ def _public_environment(sweep: Sweep, order: CreateAttempt) -> dict[str, str]:
         names_of.ATTEMPT: str(order.attempt),
         names_of.SNAPSHOT_DIR: SNAPSHOT_DIR,
         names_of.MADDENING_SNAPSHOT_DIR: SNAPSHOT_DIR,
+        names_of.NOTICE_FILE: f"{SNAPSHOT_DIR}/{names_of.PRIVATE_FOLDER}/{names_of.NOTICE_NAME}",
     }
     if sweep.spec.has_items:
         public[names_of.ITEMS] = ITEMS_PATH
@@ -213,6 +218,7 @@ def _private_environment(
         names_of.ITEMS_SHA256: sweep.status.items_sha256,
         names_of.PORT: str(PORT),
         names_of.REPORT_URL: settings.report_url,
+        names_of.METADATA_URL: _METADATA_URL,
         names_of.TEMPLATE_SHA256: digest,
         names_of.PROGRAM_SHA256: program,
         names_of.ALLOW_DRIFT: ",".join(sweep.manifest["spec"].get("allowDrift") or []),

@@ -16,6 +16,7 @@ COMPLETE = {
     "SWEEP_INTERVAL": "2.5",
     "SWEEP_STOP_PATH": "/stop/x",
     "SWEEP_REPORT_URL": "http://operator:8080/",
+    "SWEEP_METADATA_URL": "http://169.254.169.254",
     "SWEEP_IMAGES": "a:1,b:2",
     "SWEEP_PROGRAM_SHA256": "c0ffee",
     "SWEEP_ALLOW_DRIFT": "Images,All",
@@ -35,6 +36,8 @@ def test_the_environment_is_read() -> None:
     assert settings.interval_s == 2.5
     assert settings.port == 9810
     assert settings.report_url == "http://operator:8080"
+    assert settings.metadata_url == "http://169.254.169.254"
+    assert str(settings.notice_file) == "/sweep/snapshot/.sweep/notice.json"
     assert settings.images == ("a:1", "b:2")
     assert settings.token_file is None
     assert settings.flush_timeout_s == 90
@@ -58,6 +61,8 @@ def test_what_a_user_did_not_say_stays_as_it_was() -> None:
         ("SWEEP_STORE_URL", "", "SWEEP_STORE_URL is not set"),
         ("SWEEP_SHARD", "4", "SWEEP_SHARD is 4, but SWEEP_SHARDS is 4"),
         ("SWEEP_SHARD", "-1", "SWEEP_SHARD is -1: it must be 0 or more"),
+        ("SWEEP_METADATA_URL", "169.254.169.254", "SWEEP_METADATA_URL is '169.254.169.254': it must be http://HOST"),
+        ("SWEEP_METADATA_URL", "http://host:no", "SWEEP_METADATA_URL is 'http://host:no': it must be http://HOST"),
         ("SWEEP_SHARDS", "0", "SWEEP_SHARDS is 0: it must be 1 or more"),
         ("SWEEP_ATTEMPT", "one", "SWEEP_ATTEMPT is 'one': it must be a whole number"),
         ("SWEEP_ATTEMPT", "", "SWEEP_ATTEMPT is not set"),

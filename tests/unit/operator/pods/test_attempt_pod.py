@@ -103,6 +103,7 @@ def test_the_experiment_gets_the_contract() -> None:
         "SWEEP_ATTEMPT": "7",
         "SWEEP_SNAPSHOT_DIR": "/sweep/snapshot",
         "MADDENING_SNAPSHOT_DIR": "/sweep/snapshot",
+        "SWEEP_NOTICE_FILE": "/sweep/snapshot/.sweep/notice.json",
     }
 
 
@@ -160,6 +161,7 @@ def test_the_sidecar_alone_knows_the_store() -> None:
         assert float(env["SWEEP_INTERVAL"]) == 3
         assert env["SWEEP_STOP_PATH"] == STOP
         assert env["SWEEP_REPORT_URL"] == "http://operator:8080"
+        assert env["SWEEP_METADATA_URL"] == "http://169.254.169.254"
         assert env["SWEEP_IMAGES"] == "main:1"
         assert (env["SWEEP_ALLOW_DRIFT"], env["SWEEP_START_FROM"]) == ("", "")
         assert env["SWEEP_ITEMS_SHA256"] == ""
