@@ -14,7 +14,7 @@ from sweep_sidecar.drift import MadeOf, admit, newest_record
 from sweep_sidecar.durable import replace_durably
 from sweep_sidecar.items import identities, stored_items
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Stored, Writer
-from sweep_sidecar.log.generation import Generation, parsed_generation
+from sweep_sidecar.log.generation import Generation, has_path, parsed_generation
 from sweep_sidecar.log.history import Damage, candidates, damage_of, generations_below, in_rows
 from sweep_sidecar.log.shard_log import LogReader, ShardLog
 from sweep_sidecar.placing import Placing
@@ -219,7 +219,7 @@ def _write_items(store: Store, settings: AttemptSettings) -> int:
 
 def _check_named(generation: Generation, settings: AttemptSettings) -> None:
     named = settings.checkpoint_file
-    if named and named not in generation.files:
+    if named and not has_path(generation.files, named):
         raise ResumeFileMissing(
             f"checkpoint.file names {named!r}, but what this shard has stored is "
             f"{', '.join(sorted(generation.files)[:5]) or 'no file at all'}: name one of those"

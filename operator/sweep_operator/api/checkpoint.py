@@ -107,9 +107,9 @@ class Checkpoint(ApiModel):
             )
         ),
     ]
-    """The program's checkpoint: path relative to the snapshot directory (`SWEEP_SNAPSHOT_DIR`). A relaunched pod
-    finds it restored, and named by `SWEEP_RESUME_FROM`. All other files in that directory are kept as well.
-    Cannot change."""
+    """The program's checkpoint: path of a file or folder, relative to the snapshot directory (`SWEEP_SNAPSHOT_DIR`).
+    A relaunched pod finds it restored, and named by `SWEEP_RESUME_FROM`. All other files in that directory are kept as
+    well. Cannot change."""
     interval: Annotated[Duration, Field(json_schema_extra=checked_by(_between("interval", "1s", "1h")))] = "10s"
     """How often the sidecar looks for something new to store, between 1s and 1h. Where nothing changed nothing is
     written. A sudden loss of a node costs at most the work of so long."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -100,6 +100,11 @@ class Generation:
         """Return the generation as later entries name it, once entry `seq` holds it."""
         files = {path: version.after_publishing(seq) for path, version in self.files.items()}
         return Generation(files=files, items_done=self.items_done, progress=self.progress)
+
+
+def has_path(files: Iterable[str], path: str) -> bool:
+    """Return whether `path` is one of the files, or a folder that holds one: checkpoints may be directories."""
+    return any(file == path or file.startswith(f"{path}/") for file in files)
 
 
 def parsed_generation(body: Mapping[str, Any], *, where: str, key: str = "") -> Generation:

@@ -18,11 +18,11 @@ from sweep_sidecar.content import ContentReader, store_blob
 from sweep_sidecar.items import identities
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, Stored, Writer
 from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded, check_take
-from sweep_sidecar.log.generation import FileVersion, Generation, Segment
+from sweep_sidecar.log.generation import FileVersion, Generation, Segment, has_path
 from sweep_sidecar.log.shard_log import ShardLog
 from sweep_sidecar.mirror.acknowledging import AcknowledgementFile
-from sweep_sidecar.mirror.proof import proof_by_exit, proof_of
-from sweep_sidecar.progress import LOG_SUFFIX, Counted
+from sweep_sidecar.mirror.proof import may_prove_by_exit, proof_by_exit, proof_of
+from sweep_sidecar.progress import Counted
 from sweep_sidecar.restore import generation_in, parsed_restored
 from sweep_sidecar.settings import AttemptSettings
 from sweep_sidecar.store import Store, Unreachable
@@ -65,7 +65,9 @@ class AttemptWriter:
         self._tell = tell
         writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
         self._log = ShardLog(store, settings.folder, writer=writer, clock=clock)
-        self._capturer = Capturer(settings.snapshot, self._store_blob, named=settings.checkpoint_file)
+        self._capturer = Capturer(
+            settings.snapshot, self._store_blob, named=settings.checkpoint_file, progress=settings.progress
+        )
         self._blobs: OrderedDict[bytes, Segment] = OrderedDict()
         self._damaged: frozenset[str] = frozenset()
         self.writes = 0
@@ -79,6 +81,7 @@ class AttemptWriter:
         self._requests_seen = 0
         self._requests_answered = 0
         self._refused: Problem | None = None
+        self._was_noticed = False
         self.report = Report(
             run_id=settings.run.run_id,
             shard=settings.shard,
@@ -251,7 +254,7 @@ class AttemptWriter:
     def _lacks_named(self, look: Look) -> Problem | None:
         """Return why a relaunch could not go on from this look, where it would not find the file it resumes from."""
         named = self._settings.checkpoint_file
-        if not named or named in look.files:
+        if not named or has_path(look.files, named):
             return None
         return Problem(
             "ResumeFileMissing",
@@ -296,10 +299,13 @@ class AttemptWriter:
 
     def _proof_by_exit(self, ask: Callable[[], Experiment]) -> dict[str, Any] | None:
         look = self._last_look
-        if look is None or look.refusal or look.unsettled or self._items is not None:
+        if look is None or look.refusal or look.unsettled or self._refusal(look, last=False):
             return None
-        if self._refusal(look, last=False) or any(path.endswith(LOG_SUFFIX) for path in look.progress):
-            return None  # with a log of the library's, its own word that it is complete is what counts
+        completion = self._settings.completion
+        if not may_prove_by_exit(completion, look.counted, items_known=self._items is not None):
+            return None
+        if self._was_noticed:
+            return None  # it may have ended well because it knew that its machine goes away
         if ask() is not Experiment.SUCCEEDED:
             return None
         # Nothing will go on from here, so the file to go on from may be missing.
@@ -311,6 +317,7 @@ class AttemptWriter:
 
     def _change(self, **fields: Any) -> None:
         changed = replace(self.report, **fields)
+        self._was_noticed |= changed.notice.is_hard
         if changed != self.report:
             self.report = changed
             self._tell(changed)

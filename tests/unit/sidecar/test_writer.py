@@ -177,6 +177,20 @@ def test_nothing_is_published_that_a_relaunch_could_not_go_on_from(cluster: Clus
     assert cluster.restore(2).generation is None
 
 
+def test_a_checkpoint_may_be_a_directory(cluster: Cluster) -> None:
+    cluster.named = "checkpoints"
+    writer = cluster.pod(1)
+    cluster.append(1, b"{}", "checkpoints.json")
+    writer.look()
+    assert cluster.kinds() == ["take", "base"]
+    (cluster.folder / "pod-1" / "checkpoints" / "12").mkdir(parents=True)
+    cluster.append(1, b"weights", "checkpoints/12/part")
+    writer.look()
+    assert cluster.kinds() == ["take", "base", "gen"]
+    assert cluster.restore(2).generation == 2
+    assert (cluster.folder / "pod-2" / "checkpoints" / "12" / "part").read_bytes() == b"weights"
+
+
 def test_the_librarys_word_completes_the_shard(cluster: Cluster) -> None:
     writer = cluster.pod(1)
     cluster.append(1, HEADER + line(1) + line(2) + last_line(1, 2))
