@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from resumable_sweep.contract.report import REPORT_PATH, Answer, Report, parsed_answer
+from resumable_sweep.contract.report import REPORT_PATH, Answer, NoticeKind, Report, parsed_answer
 
 HEARTBEAT_S = 10.0
 LEAST_PAUSE_S = 1.0
 MOST_PAUSE_S = 30.0
+NOTICE_PAUSE_S = 1.0
+"""Pause before the next try, on top of the least one, until the operator has noted that the machine is taken away."""
 _TIMEOUT_S = 5.0
 _LOG = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Pusher:
         jitter: Callable[[], float],
         heartbeat_s: float = HEARTBEAT_S,
         least_pause_s: float = LEAST_PAUSE_S,
+        notice_pause_s: float = NOTICE_PAUSE_S,
     ) -> None:
         self._operator = operator
         self._numbers = numbers
@@ -105,8 +108,11 @@ class Pusher:
         self._jitter = jitter
         self._heartbeat_s = heartbeat_s
         self._least_pause_s = least_pause_s
+        self._notice_pause_s = notice_pause_s
         self._newest: Report | None = None
+        self._noted: tuple[NoticeKind, float | None] | None = None
         self._changed = threading.Event()
+        self._hurried = threading.Event()
         self._ended = threading.Event()
         self._sending = threading.Lock()
         self._thread = threading.Thread(target=self._send_all, name="push", daemon=True)
@@ -119,6 +125,7 @@ class Pusher:
         """End the thread; a report on its way is sent to its end."""
         self._ended.set()
         self._changed.set()
+        self._hurried.set()
         self._thread.join()
 
     def note(self, report: Report) -> None:
@@ -126,6 +133,8 @@ class Pusher:
         if report != self._newest:
             self._newest = report
             self._changed.set()
+            if self._is_urgent():
+                self._hurried.set()
 
     def push(self, report: Report) -> Answer | None:
         """Send `report` now and return the answer, None where there is none."""
@@ -143,30 +152,45 @@ class Pusher:
             return None if self._newest is None else self._tell(self._newest)
 
     def _tell(self, report: Report) -> Answer:
-        return self._operator.tell(replace(report, sequence=self._numbers.next()))
+        answer = self._operator.tell(replace(report, sequence=self._numbers.next()))
+        if answer.notice_noted:
+            self._noted = _announced(report)
+        return answer
+
+    def _is_urgent(self) -> bool:
+        """Whether the machine is being taken away, and the operator has not noted it yet."""
+        newest = self._newest
+        return newest is not None and newest.notice.is_hard and self._noted != _announced(newest)
 
     def _send_all(self) -> None:
         failures = 0
-        pause_s = self._heartbeat_s
         while not self._ended.is_set():
-            if failures:
-                self._ended.wait(pause_s)
-            else:
-                self._changed.wait(self._heartbeat_s)
+            self._pause(failures)
             self._changed.clear()
+            self._hurried.clear()
             if self._ended.is_set():
                 return
             try:
                 answer = self._send_newest()
             except PushFailed as error:
                 failures += 1
-                pause_s = paused_s(failures, jitter=self._jitter())
-                _LOG.warning("report not taken, next try in %.1f s: %s", pause_s, error)
+                _LOG.warning("report not taken: %s", error)
                 continue
             failures = 0
             if answer is not None:
                 self._heard(answer)
-            self._ended.wait(self._least_pause_s)
+            self._hurried.wait(self._least_pause_s)
+
+    def _pause(self, failures: int) -> None:
+        """Wait for what is to be told next; after a failure only for what cannot wait, or the next try."""
+        pause_s = paused_s(failures, jitter=self._jitter()) if failures else self._heartbeat_s
+        if self._is_urgent():
+            pause_s = min(pause_s, self._notice_pause_s)
+        (self._hurried if failures else self._changed).wait(pause_s)
+
+
+def _announced(report: Report) -> tuple[NoticeKind, float | None]:
+    return report.notice, report.notice_deadline
 
 
 def paused_s(failures: int, *, jitter: float) -> float:

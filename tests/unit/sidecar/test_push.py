@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from resumable_sweep.contract.report import Answer, Experiment, Report, Stage, parsed_report
+from resumable_sweep.contract.report import Answer, Experiment, NoticeKind, Report, Stage, parsed_report
 from sweep_sidecar.push import HttpOperator, Pusher, PushFailed, ReportNumbers, paused_s
 
 
-def report(done: int = 0) -> Report:
-    return Report(run_id="run", shard=0, attempt=1, sequence=0, stage=Stage.MIRRORING, items_done=done)
+def report(done: int = 0, notice: NoticeKind = NoticeKind.NONE) -> Report:
+    return Report(run_id="run", shard=0, attempt=1, sequence=0, stage=Stage.MIRRORING, items_done=done, notice=notice)
 
 
 class FakeOperator:
@@ -45,14 +45,17 @@ def operator() -> FakeOperator:
 def start(operator: FakeOperator) -> Iterator[Callable[..., Pusher]]:
     started: list[Pusher] = []
 
-    def start(heartbeat_s: float = 60, heard: Callable[[Answer], None] = lambda answer: None) -> Pusher:
+    def start(
+        heartbeat_s: float = 60, heard: Callable[[Answer], None] = lambda answer: None, jitter: float = 0.0
+    ) -> Pusher:
         pusher = Pusher(
             operator,
             numbers=ReportNumbers(clock=lambda: 1.0),
             heard=heard,
-            jitter=lambda: 0.0,
+            jitter=lambda: jitter,
             heartbeat_s=heartbeat_s,
             least_pause_s=0.0,
+            notice_pause_s=0.001,
         )
         pusher.start()
         started.append(pusher)
@@ -133,6 +136,48 @@ def test_a_failed_report_is_tried_again(operator: FakeOperator, start: Callable[
     operator.answer = Answer()
     operator.wait_for(2)
     assert operator.told[1].items_done == 1
+
+
+def test_a_hard_notice_is_told_again_until_the_operator_has_noted_it(
+    operator: FakeOperator, start: Callable[..., Pusher]
+) -> None:
+    noted = threading.Event()
+    pusher = start(heard=lambda answer: noted.set() if answer.notice_noted else None)
+    pusher.note(report(1, NoticeKind.GCE_PREEMPTED))
+    operator.wait_for(5)
+    operator.answer = Answer(notice_noted=True)
+    assert noted.wait(10)
+    told = len(operator.told)
+    pusher.note(report(2, NoticeKind.GCE_PREEMPTED))
+    operator.wait_for(told + 1)
+    assert [told.items_done for told in operator.told] == [1] * told + [2]
+    # What is announced after that is news.
+    operator.answer = Answer()
+    pusher.note(report(2, NoticeKind.EC2_INTERRUPTION))
+    operator.wait_for(told + 5)
+
+
+@pytest.mark.parametrize("notice", [NoticeKind.EC2_REBALANCE, NoticeKind.AZURE_MAINTENANCE])
+def test_advice_is_told_once(operator: FakeOperator, start: Callable[..., Pusher], notice: NoticeKind) -> None:
+    pusher = start()
+    pusher.note(report(1, notice))
+    operator.wait_for(1)
+    pusher.note(report(2, notice))
+    operator.wait_for(2)
+    assert [told.items_done for told in operator.told] == [1, 2]
+
+
+def test_a_hard_notice_does_not_wait_for_the_next_try(operator: FakeOperator, start: Callable[..., Pusher]) -> None:
+    operator.answer = None
+    pusher = start(jitter=1.0)
+    pusher.note(report(1))
+    operator.wait_for(3)  # the next pause is of 4 s
+    operator.answer = Answer()
+    began = time.monotonic()
+    pusher.note(report(1, NoticeKind.AZURE_PREEMPT))
+    operator.wait_for(4)
+    assert operator.told[3].notice is NoticeKind.AZURE_PREEMPT
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize(
