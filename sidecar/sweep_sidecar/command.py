@@ -14,11 +14,11 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from resumable_sweep.contract.items import ItemsInvalid
 from resumable_sweep.contract.outcome import MESSAGE_PATH, Exit, Outcome
-from resumable_sweep.contract.report import Answer, Report, Stage
+from resumable_sweep.contract.report import Answer, Report
 from sweep_sidecar.drift import Drifted
 from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve
 from sweep_sidecar.items import ItemsChanged
@@ -26,18 +26,22 @@ from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
 from sweep_sidecar.mirror.life import MirrorLife
 from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.notice.announcement import Announcement
+from sweep_sidecar.notice.metadata import MetadataServer
+from sweep_sidecar.notice.watch import NoticeWatch
 from sweep_sidecar.push import HttpOperator, Pusher, ReportNumbers
-from sweep_sidecar.restore import Restored, ResumeFileMissing, restored_attempt
+from sweep_sidecar.restore import ResumeFileMissing, report_of, restored_attempt, restored_report
+from sweep_sidecar.restore_progress import RestoreProgress
+from sweep_sidecar.room import SnapshotVolumeTooSmall
 from sweep_sidecar.settings import AttemptSettings, RunSettings, SettingsInvalid
-from sweep_sidecar.store import StoreNotCreateOnly, Unreachable, UrlUnsupported, open_store
+from sweep_sidecar.store import Store, StoreNotCreateOnly, Unreachable, UrlUnsupported, open_store
+from sweep_sidecar.store.patient import PatientStore
 
 _Result = TypeVar("_Result")
 _LOG = logging.getLogger("sweep_sidecar")
 _DEFAULT_ITEMS = Path("/sweep/items/items.json")
 _PATIENCE_S = 120.0
 """How long a role that runs once keeps asking a store that does not answer before it gives up."""
-_READ_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0)
-"""How a restore, which may take long, waits for the answer to one of its many reads."""
 
 _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (SettingsInvalid, Exit.USAGE, "SettingsInvalid"),
@@ -47,6 +51,7 @@ _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (CheckpointCorrupt, Exit.CHECKPOINT_CORRUPT, "CheckpointCorrupt"),
     (ResumeFileMissing, Exit.RESUME_FILE_MISSING, "ResumeFileMissing"),
     (ItemsChanged, Exit.ITEMS_CHANGED, "ItemsChanged"),
+    (SnapshotVolumeTooSmall, Exit.SNAPSHOT_VOLUME_TOO_SMALL, "SnapshotVolumeTooSmall"),
     (StoreNotCreateOnly, Exit.STORE_NOT_CREATE_ONLY, "StoreNotCreateOnly"),
     (Incomplete, Exit.INCOMPLETE, "Incomplete"),
     (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
@@ -104,15 +109,33 @@ def _parser() -> argparse.ArgumentParser:
 
 def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     settings = AttemptSettings.from_environment(environment)
-    store = _patiently(lambda: open_store(settings.run.store_url))
+    numbers = ReportNumbers()
+    pusher = _pusher(settings, numbers, heard=lambda answer: None)
+    tell = pusher.note if pusher else _tell_nobody
+    progress = RestoreProgress(report_of(settings), tell=tell, monotonic=time.monotonic)
+    if pusher:
+        pusher.start()
+
+    def open_patiently(url: str) -> Store:
+        store = _patiently(lambda: open_store(url), waiting=progress.wait)
+        return PatientStore(store, patience_s=_PATIENCE_S, waiting=progress.wait)
+
     try:
-        restored = _patiently(
-            lambda: restored_attempt(store, settings, nonce=_nonce, clock=time.time, pauses_s=_READ_PAUSES_S)
+        restored = restored_attempt(
+            open_patiently(settings.run.store_url),
+            settings,
+            nonce=_nonce,
+            clock=time.time,
+            open_run=open_patiently,
+            progress=progress,
         )
     except Superseded as error:
         head = {"head_attempt": error.head.writer.attempt}
         return Exit.SUPERSEDED, Outcome("Superseded", str(error), head)
-    report = _restore_report(settings, restored)
+    finally:
+        if pusher:
+            pusher.stop()
+    report = asdict(restored_report(restored, progress.report)) | {"sequence": numbers.next()}
     if restored.problem:
         return Exit.OK, Outcome(restored.problem, restored.message, report)
     if restored.source:
@@ -123,22 +146,19 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     return Exit.OK, Outcome("Restored", message, report)
 
 
-def _restore_report(settings: AttemptSettings, restored: Restored) -> dict[str, Any]:
-    report = Report(
-        run_id=settings.run.run_id,
-        shard=settings.shard,
-        attempt=settings.attempt,
-        sequence=ReportNumbers().next(),
-        stage=Stage.RESTORING,
-        items_done=restored.items,
-        items_recorded=restored.items,
-        items_restored=restored.items,
-        items_total=restored.items_total,
-        generation=restored.generation,
-        restore_problem=restored.problem,
-        restore_message=restored.message,
-    )
-    return asdict(report)
+def _tell_nobody(report: Report) -> None:
+    """There is no operator, or none that is to be told."""
+
+
+def _pusher(settings: AttemptSettings, numbers: ReportNumbers, *, heard: Callable[[Answer], None]) -> Pusher | None:
+    if not settings.report_url:
+        return None
+    operator = HttpOperator(settings.report_url, settings.token_file)
+    return Pusher(operator, numbers=numbers, heard=heard, jitter=random.random)
+
+
+def _watch(settings: AttemptSettings, *, changed: Callable[[Announcement | None], None]) -> NoticeWatch | None:
+    return NoticeWatch(MetadataServer(settings.metadata_url), changed=changed) if settings.metadata_url else None
 
 
 def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) -> tuple[Exit, Outcome]:
@@ -146,14 +166,11 @@ def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) ->
     store = _patiently(lambda: open_store(settings.run.store_url))
     numbers = ReportNumbers()
 
-    def pusher_for(heard: Callable[[Answer], None]) -> Pusher:
-        operator = HttpOperator(settings.report_url, settings.token_file)
-        return Pusher(operator, numbers=numbers, heard=heard, jitter=random.random)
-
     life = MirrorLife(
         settings,
         writer_for=lambda tell: AttemptWriter(store, settings, nonce=_nonce, clock=time.time, tell=tell),
-        pusher_for=pusher_for if settings.report_url else None,
+        pusher_for=lambda heard: _pusher(settings, numbers, heard=heard),
+        watch_for=lambda changed: _watch(settings, changed=changed),
     )
     report = life.run(ends)
     reason = "Superseded" if report.problem == "Superseded" else report.stage.value.capitalize()
@@ -194,7 +211,9 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     return Exit.OK, Outcome("Merged", message, details)
 
 
-def _patiently(step: Callable[[], _Result]) -> _Result:
+def _patiently(
+    step: Callable[[], _Result], *, waiting: Callable[[Unreachable | None], None] = lambda error: None
+) -> _Result:
     """Do `step`, again and again where the store does not answer, and give up in the end."""
     until = time.monotonic() + _PATIENCE_S
     pause_s = 1.0
@@ -205,6 +224,7 @@ def _patiently(step: Callable[[], _Result]) -> _Result:
             if time.monotonic() + pause_s > until:
                 raise
             _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
+            waiting(error)
         time.sleep(pause_s)
         pause_s = min(15.0, pause_s * 2)
 

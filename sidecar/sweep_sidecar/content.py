@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -22,8 +22,10 @@ from sweep_sidecar.store import Creation, NotFound, Store, Unreachable, url_of
 _LOG = logging.getLogger(__name__)
 BLOB_BYTES = 8 << 20
 """Larger files are cut into blobs of this size: the most that is held in memory for one of them."""
-_AHEAD = 4
-"""How many segments are fetched at once: enough to hide the store's latency at 32 MiB of memory."""
+AHEAD_BYTES = 32 << 20
+"""So much is asked for ahead of what is used, and so much memory a reader may hold: four blobs of full size."""
+_CALLS = 16
+"""Most calls at once: small pieces come as fast as the store's latency allows, not one after the other."""
 _ENTRIES_KEPT = 16
 
 
@@ -50,20 +52,14 @@ def store_blob(
 
 
 class ContentReader:
-    """Reads the files of a shard's generations.
+    """Reads the files of a shard's generations."""
 
-    Parameters
-    ----------
-    pauses_s:
-        A read that the store does not answer is tried again after each of these.
-    """
-
-    def __init__(self, log: LogReader, *, pauses_s: Sequence[float] = ()) -> None:
+    def __init__(self, log: LogReader) -> None:
         self._log = log
-        self._pauses_s = pauses_s
         self._entries: OrderedDict[int, dict[str, bytes]] = OrderedDict()
         self._damaged: dict[tuple[str | None, int | None, str], CheckpointCorrupt] = {}
         self._lock = threading.Lock()
+        self._reading: dict[int, threading.Lock] = {}
 
     def pieces(self, version: FileVersion, *, what: str) -> Iterator[bytes]:
         """Yield a file's bytes piece by piece; the last piece comes only after the whole file's digest was checked.
@@ -74,22 +70,7 @@ class ContentReader:
             Where a piece is missing or is not what the generation says; the message names the object.
         Unreachable
         """
-        digest = hashlib.sha256()
-        size = 0
-        held = b""
-        for piece in self._fetched(version.segments):
-            digest.update(piece)
-            size += len(piece)
-            if held:
-                yield held
-            held = piece
-        if (size, digest.hexdigest()) != (version.size, version.sha256):
-            raise CheckpointCorrupt(
-                f"{what} in {self._log.store.url} has {size} bytes with sha256 {digest.hexdigest()}, "
-                f"its generation says {version.size} bytes with {version.sha256}"
-            )
-        if held:
-            yield held
+        return self._checked(version, self._fetched(version.segments), what=what)
 
     def content(self, version: FileVersion, *, what: str) -> bytes:
         """Return a file's bytes, checked.
@@ -107,27 +88,83 @@ class ContentReader:
         ------
         CheckpointCorrupt, Unreachable, OSError
         """
-        with staged.open("wb") as file:
-            for piece in self.pieces(version, what=target.name):
-                file.write(piece)
-            file.flush()
-            os.fchmod(file.fileno(), version.mode)
-            os.fsync(file.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged.replace(target)
+        self.write_files([(version, target)], staged=staged)
 
-    def _fetched(self, segments: Sequence[Segment]) -> Iterator[bytes]:
+    def write_files(
+        self,
+        files: Iterable[tuple[FileVersion, Path]],
+        *,
+        staged: Path,
+        wrote: Callable[[int], None] = lambda size: None,
+        done: Callable[[Path], None] = lambda target: None,
+    ) -> None:
+        """Write files one after the other as `write_file` does; pieces of the next ones are fetched meanwhile.
+
+        Parameters
+        ----------
+        wrote:
+            Called with the size of each piece that was checked and written.
+        done:
+            Called with each target once its file is there.
+
+        Raises
+        ------
+        CheckpointCorrupt, Unreachable, OSError
+        """
+        wanted = list(files)
+        pieces = self._fetched([segment for version, _ in wanted for segment in version.segments])
+        with contextlib.closing(pieces):
+            for version, target in wanted:
+                with staged.open("wb") as file:
+                    for piece in self._checked(version, pieces, what=target.name):
+                        file.write(piece)
+                        wrote(len(piece))
+                    file.flush()
+                    os.fchmod(file.fileno(), version.mode)
+                    os.fsync(file.fileno())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                staged.replace(target)
+                done(target)
+
+    def _checked(self, version: FileVersion, pieces: Iterator[bytes], *, what: str) -> Iterator[bytes]:
+        """Yield a file's pieces, which are the next ones of `pieces`; the last one only after all were checked."""
+        digest = hashlib.sha256()
+        size = 0
+        held = b""
+        for piece in islice(pieces, len(version.segments)):
+            digest.update(piece)
+            size += len(piece)
+            if held:
+                yield held
+            held = piece
+        if (size, digest.hexdigest()) != (version.size, version.sha256):
+            raise CheckpointCorrupt(
+                f"{what} in {self._log.store.url} has {size} bytes with sha256 {digest.hexdigest()}, "
+                f"its generation says {version.size} bytes with {version.sha256}"
+            )
+        if held:
+            yield held
+
+    def _fetched(self, segments: Sequence[Segment]) -> Generator[bytes, None, None]:
+        """Yield segments' bytes in order; those that come next are fetched meanwhile, within bounds."""
         if len(segments) <= 1:
             yield from map(self._segment, segments)
             return
-        waiting: list[Future[bytes]] = []
-        rest = iter(segments)
-        with ThreadPoolExecutor(max_workers=_AHEAD, thread_name_prefix="fetch") as pool:
-            waiting = [pool.submit(self._segment, segment) for segment in islice(rest, _AHEAD)]
+        waiting: deque[tuple[int, Future[bytes]]] = deque()
+        ahead = 0
+        pool = ThreadPoolExecutor(max_workers=_CALLS, thread_name_prefix="fetch")
+        try:
+            for segment in segments:
+                while waiting and (len(waiting) >= _CALLS or ahead + segment.size > AHEAD_BYTES):
+                    size, first = waiting.popleft()
+                    yield first.result()
+                    ahead -= size
+                waiting.append((segment.size, pool.submit(self._segment, segment)))
+                ahead += segment.size
             while waiting:
-                piece = waiting.pop(0).result()
-                waiting += [pool.submit(self._segment, segment) for segment in islice(rest, 1)]
-                yield piece
+                yield waiting.popleft()[1].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _segment(self, segment: Segment) -> bytes:
         """Return a segment's bytes; what is wrong with them at one read must be so at the next one too."""
@@ -135,7 +172,7 @@ class ContentReader:
         if name in self._damaged:
             raise self._damaged[name]  # generations share pieces: one that is damaged is not fetched for each of them
         try:
-            return self._fetch_patiently(segment)
+            return self._fetch(segment)
         except NewerSchema:
             raise
         except CheckpointCorrupt as error:
@@ -143,20 +180,10 @@ class ContentReader:
         with self._lock:
             self._entries.pop(-1 if segment.seq is None else segment.seq, None)
         try:
-            return self._fetch_patiently(segment)
+            return self._fetch(segment)
         except CheckpointCorrupt as error:
             self._damaged[name] = error
             raise
-
-    def _fetch_patiently(self, segment: Segment) -> bytes:
-        # One answer that does not come must not cost all that a long restore has fetched before it.
-        for pause_s in self._pauses_s:
-            try:
-                return self._fetch(segment)
-            except Unreachable as error:
-                _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
-                time.sleep(pause_s)
-        return self._fetch(segment)
 
     def _fetch(self, segment: Segment) -> bytes:
         if segment.inline is not None:
@@ -189,19 +216,25 @@ class ContentReader:
     def _inline_of(self, seq: int) -> dict[str, bytes]:
         """Return the inline pieces of entry `seq` by their digests."""
         with self._lock:
-            if seq in self._entries:
-                self._entries.move_to_end(seq)
-                return self._entries[seq]
+            reading = self._reading.setdefault(seq, threading.Lock())
+        with reading:  # the pieces of many files may be in one entry: it is read once for all of them
+            with self._lock:
+                if seq in self._entries:
+                    self._entries.move_to_end(seq)
+                    return self._entries[seq]
+            pieces = self._read_inline(seq)
+            with self._lock:
+                self._entries[seq] = pieces
+                while len(self._entries) > _ENTRIES_KEPT:
+                    self._entries.popitem(last=False)
+        return pieces
+
+    def _read_inline(self, seq: int) -> dict[str, bytes]:
         found = self._log.read(seq)
         key = layout.entry_key(self._log.folder, seq)
         if found.entry.kind is not Kind.GEN:
             raise CheckpointCorrupt(f"{self._where(key)} was to be a generation and is a {found.entry.kind}", key=key)
-        pieces = inline_pieces(parsed_generation(found.entry.body, where=self._where(key), key=key))
-        with self._lock:
-            self._entries[seq] = pieces
-            while len(self._entries) > _ENTRIES_KEPT:
-                self._entries.popitem(last=False)
-        return pieces
+        return inline_pieces(parsed_generation(found.entry.body, where=self._where(key), key=key))
 
 
 def inline_pieces(generation: Generation) -> dict[str, bytes]:

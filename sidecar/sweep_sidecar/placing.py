@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from sweep_sidecar.content import ContentReader
 from sweep_sidecar.durable import replace_durably, sync_folder
 from sweep_sidecar.log.generation import FileVersion, Generation
+from sweep_sidecar.restore_progress import RestoreProgress
+from sweep_sidecar.room import check_room, running_out_told
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ class Placing:
 
     snapshot: Path
     private: Path
+    progress: RestoreProgress
     _staged: dict[str, FileVersion] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -43,19 +46,31 @@ class Placing:
 
         Raises
         ------
-        CheckpointCorrupt, Unreachable, OSError
+        CheckpointCorrupt, Unreachable, SnapshotVolumeTooSmall, OSError
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         for path in list(self._staged):
             if not self._staged[path].same_content(generation.files.get(path)):
                 del self._staged[path]
                 self._stage(path).unlink()
-        for path, version in generation.files.items():
-            if path in self._staged:
-                continue
-            _LOG.info("restoring %s, %d bytes in %d pieces", path, version.size, len(version.segments))
-            reader.write_file(version, self._stage(path), staged=self._folder / "piecewise")
-            self._staged[path] = version
+        wanted = {path: version for path, version in generation.files.items() if path not in self._staged}
+        check_room(self._folder, wanted.values())
+        size = sum(version.size for version in wanted.values())
+        there = sum(version.size for version in self._staged.values())
+        _LOG.info("restoring %d files, %d bytes; %d bytes are there", len(wanted), size, there)
+        self.progress.plan(size=size + there, there=there)
+        paths = {self._stage(path): path for path in wanted}
+
+        def note(target: Path) -> None:
+            self._staged[paths[target]] = wanted[paths[target]]
+
+        with running_out_told(self._folder, wanted.values()):
+            reader.write_files(
+                [(wanted[path], target) for target, path in paths.items()],
+                staged=self._folder / "piecewise",
+                wrote=self.progress.add,
+                done=note,
+            )
 
     def place(self) -> None:
         """Give the fetched files their places, durably.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from resumable_sweep.contract.items import lines_of, shard_of
+from resumable_sweep.contract.report import Report, Stage
 from sweep_sidecar import layout
 from sweep_sidecar.content import ContentReader
 from sweep_sidecar.drift import MadeOf, admit, newest_record
@@ -15,9 +17,10 @@ from sweep_sidecar.durable import replace_durably
 from sweep_sidecar.items import identities, stored_items
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Stored, Writer
 from sweep_sidecar.log.generation import Generation, has_path, parsed_generation
-from sweep_sidecar.log.history import Damage, candidates, damage_of, generations_below, in_rows
+from sweep_sidecar.log.history import Damage, candidates, damage_of, generations_below, in_rows, parsed_damage
 from sweep_sidecar.log.shard_log import LogReader, ShardLog
 from sweep_sidecar.placing import Placing
+from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.settings import AttemptSettings, SettingsInvalid
 from sweep_sidecar.store import Store, open_store, prove_create_only, url_of
 
@@ -68,7 +71,7 @@ def restored_attempt(
     nonce: Callable[[], str],
     clock: Callable[[], float],
     open_run: Callable[[str], Store] = open_store,
-    pauses_s: Sequence[float] = (),
+    progress: RestoreProgress | None = None,
 ) -> Restored:
     """Take the shard and restore its newest generation that is whole into the snapshot directory.
 
@@ -79,13 +82,13 @@ def restored_attempt(
     ----------
     open_run:
         Opens the folder of the run that a shard without a generation of its own starts from.
-    pauses_s:
-        A read of a file's piece that the store does not answer is tried again after each of these.
+    progress:
+        Told how far it has come.
 
     Raises
     ------
     Superseded, ShardComplete, CheckpointCorrupt, ResumeFileMissing, ItemsChanged, Drifted, SourceInvalid,
-    StoreNotCreateOnly, Unreachable
+    StoreNotCreateOnly, SnapshotVolumeTooSmall, Unreachable
     """
     if settings.restored_marker.exists():
         return parsed_restored(settings.restored_marker.read_text())
@@ -97,9 +100,10 @@ def restored_attempt(
     writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
     taken = log.take(_provenance(settings))
-    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private), pauses_s)
+    progress = progress or RestoreProgress(report_of(settings), tell=lambda report: None, monotonic=time.monotonic)
+    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private, progress))
     found = fetching.newest(log, candidates(log, taken))
-    damages, source = found.damages, ""
+    damages, source = [*_skipped_before(log, taken), *found.damages], ""
     body: dict[str, Any] = {"generation": found.seq}
     if found.seq is None and settings.start_from:
         elsewhere = fetching.newest_of_run(open_run(settings.start_from))
@@ -126,6 +130,33 @@ def restored_attempt(
     return restored
 
 
+def report_of(settings: AttemptSettings) -> Report:
+    """Return the report of an attempt of which nothing is known yet."""
+    return Report(
+        run_id=settings.run.run_id,
+        shard=settings.shard,
+        attempt=settings.attempt,
+        sequence=0,
+        stage=Stage.RESTORING,
+    )
+
+
+def restored_report(restored: Restored, report: Report) -> Report:
+    """Return the report of a restore that has come to its end; `report` is its last one before."""
+    return replace(
+        report,
+        items_done=restored.items,
+        items_recorded=restored.items,
+        items_restored=restored.items,
+        items_total=restored.items_total,
+        generation=restored.generation,
+        problem="",
+        message="",
+        restore_problem=restored.problem,
+        restore_message=restored.message,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     """The newest whole generation (`seq` None: there is none), and the damaged ones above it, newest first."""
@@ -141,11 +172,10 @@ class _Fetching:
 
     settings: AttemptSettings
     placing: Placing
-    pauses_s: Sequence[float]
 
     def newest(self, log: LogReader, found: Iterable[Stored | Damage]) -> _Found:
         """Fetch the first generation of `found` that is whole."""
-        reader = ContentReader(log, pauses_s=self.pauses_s)
+        reader = ContentReader(log)
         damages: list[Damage] = []
         for candidate in found:
             if isinstance(candidate, Damage):
@@ -181,6 +211,28 @@ class _Fetching:
         log = LogReader(run, layout.shard_folder(run.url.rpartition("/")[2], self.settings.shard))
         top = log.top()
         return self.newest(log, generations_below(log, 0 if top.seq is None else top.seq + 1))
+
+
+def _skipped_before(log: LogReader, taken: Stored) -> list[Damage]:
+    """Return what an earlier process of this pod has passed over, if it was killed before it could report it.
+
+    Its `base` names what it came to, and what is above that is not met again.
+    """
+    at = taken
+    while at.entry.seq > 0:
+        try:
+            found = log.read(at.entry.seq - 1, after=at)
+        except NewerSchema:
+            raise
+        except CheckpointCorrupt:
+            return []  # whatever it was, the search for a generation meets it too
+        mine, its = taken.entry.writer, found.entry.writer
+        if (its.attempt, its.pod) != (mine.attempt, mine.pod) or found.entry.kind not in (Kind.TAKE, Kind.BASE):
+            return []
+        if found.entry.kind is Kind.BASE:
+            return [parsed_damage(row) for row in found.entry.body["skipped"]]
+        at = found
+    return []
 
 
 def _said(found: _Found, rows: list[Damage], *, url: str) -> tuple[str, str]:

@@ -38,6 +38,8 @@ class Exit(IntEnum):
     DUPLICATE_KEYS = 87
     DRIFT = 88
     """The attempt is made of something else than the run's results so far."""
+    SNAPSHOT_VOLUME_TOO_SMALL = 89
+    """The checkpoint does not fit into the snapshot directory."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,13 @@ class Damage:
         """Return the damage as `base` records it."""
         fields = {"generation": self.generation, "reason": self.reason, "object": self.key}
         return fields if self.oldest == self.generation else {**fields, "oldest": self.oldest}
+
+
+def parsed_damage(fields: Mapping[str, Any]) -> Damage:
+    """Return the damage that a `base` records."""
+    generation = int(fields["generation"])
+    oldest = int(fields.get("oldest", generation))
+    return Damage(generation=generation, oldest=oldest, reason=str(fields["reason"]), key=str(fields["object"]))
 
 
 def damage_of(seq: int, error: CheckpointCorrupt) -> Damage:

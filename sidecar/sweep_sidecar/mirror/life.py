@@ -1,4 +1,4 @@
-"""A mirror's life: three threads (work, hooks, reports) around one writer, from the first look to the last."""
+"""A mirror's life: four threads (work, hooks, reports, notices) around one writer, from the first look to the last."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
 from sweep_sidecar.mirror.hooks import Hooks, HookServer
 from sweep_sidecar.mirror.pace import Pace
 from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.notice.announcement import Announcement
+from sweep_sidecar.notice.file import NoticeFile
+from sweep_sidecar.notice.watch import NoticeWatch
 from sweep_sidecar.push import Pusher
 from sweep_sidecar.settings import AttemptSettings
 from sweep_sidecar.store import Unreachable
@@ -37,7 +40,10 @@ class MirrorLife:
     writer_for:
         Makes the writer, given what to call with each new state.
     pusher_for:
-        Makes the reports' thread, given what to call with each answer; None where there is no operator to tell.
+        Makes the reports' thread, given what to call with each answer; returns None where there is no operator to tell.
+    watch_for:
+        Makes the thread that listens for reclaims, given what to call with what is announced; returns None where there
+        is nobody to listen to.
     """
 
     def __init__(
@@ -45,14 +51,21 @@ class MirrorLife:
         settings: AttemptSettings,
         *,
         writer_for: Callable[[Callable[[Report], None]], AttemptWriter],
-        pusher_for: Callable[[Callable[[Answer], None]], Pusher] | None,
+        pusher_for: Callable[[Callable[[Answer], None]], Pusher | None],
+        watch_for: Callable[[Callable[[Announcement | None], None]], NoticeWatch | None] = lambda changed: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._monotonic = monotonic
-        self._pusher = pusher_for(self._hear) if pusher_for else None
-        self._writer = writer_for(self._tell)
-        self._stop_hook_fired = threading.Event()
+        self._pusher = pusher_for(self._hear)
+        self._writer = writer_for(lambda report: self._tell())
+        self._watch = watch_for(self._be_announced)
+        self._announced: Announcement | None = None
+        self._telling = threading.Lock()
+        self._notice_file = NoticeFile(settings.notice_file)
+        self._asked_to_stop = threading.Event()
+        if self._notice_file.is_there():
+            self._asked_to_stop.set()
         self._experiment_ended = threading.Event()
         self._doubted = threading.Event()
         self._wake = threading.Event()
@@ -75,6 +88,8 @@ class MirrorLife:
         self.server.start()
         if self._pusher is not None:
             self._pusher.start()
+        if self._watch is not None:
+            self._watch.start()
         worker = threading.Thread(target=self._work, name="work", daemon=True)
         worker.start()
         while worker.is_alive() and not _has_arrived(signals, within_s=1.0):
@@ -85,8 +100,10 @@ class MirrorLife:
         worker.join()
         if self._crash is not None:
             raise self._crash
+        if self._watch is not None:
+            self._watch.stop()
         self._push_last()
-        return self._writer.report
+        return self._said()
 
     def _work(self) -> None:
         try:
@@ -115,7 +132,7 @@ class MirrorLife:
 
     def _pause(self, pace: Pace) -> None:
         """Wait until the next look is due, or somebody wants one."""
-        while pause_s := pace.pause_s(self._monotonic(), is_asked=self._writer.is_asked):
+        while pause_s := pace.pause_s(self._monotonic(), is_asked=self._writer.is_asked or self._is_leaving):
             if self._wake.wait(pause_s):
                 break
         self._wake.clear()
@@ -123,6 +140,9 @@ class MirrorLife:
     def _look_once(self) -> None:
         with self._looks:
             self._begun_looks += 1
+        if self._is_leaving:
+            # Again, where it could not be written: a disk that was full may have room by now.
+            self._notice_file.show(self._announced)
         held = True
         try:
             if self._doubted.is_set():
@@ -161,7 +181,7 @@ class MirrorLife:
 
     def _stopping(self) -> None:
         """The experiment is being stopped from outside: from now on its exit code proves nothing."""
-        self._stop_hook_fired.set()
+        self._asked_to_stop.set()
         self._wake.set()
 
     def _flush(self) -> bool:
@@ -174,20 +194,45 @@ class MirrorLife:
 
     def _ask(self) -> Experiment:
         """Ask the operator how the experiment's containers ended, until it has seen it."""
-        if not self._settings.stop_path or self._pusher is None or self._stop_hook_fired.is_set():
+        if not self._settings.stop_path or self._pusher is None or self._asked_to_stop.is_set():
             return Experiment.UNKNOWN
         until = self._monotonic() + ASK_FOR_S
         while True:
-            answer = self._pusher.push(replace(self._writer.report, stage=Stage.SEALED))
+            answer = self._pusher.push(replace(self._said(), stage=Stage.SEALED))
             if answer is not None and answer.experiment in (Experiment.SUCCEEDED, Experiment.FAILED):
                 # The hook may have fired while the answer was on its way: then the exit was not their own accord.
-                return Experiment.UNKNOWN if self._stop_hook_fired.is_set() else answer.experiment
-            if self._monotonic() >= until or self._stop_hook_fired.wait(ASK_EVERY_S):
+                return Experiment.UNKNOWN if self._asked_to_stop.is_set() else answer.experiment
+            if self._monotonic() >= until or self._asked_to_stop.wait(ASK_EVERY_S):
                 return Experiment.UNKNOWN
 
-    def _tell(self, report: Report) -> None:
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the machine is being taken away."""
+        announced = self._announced
+        return announced is not None and announced.kind.is_hard
+
+    def _be_announced(self, announced: Announcement | None) -> None:
+        """Act on what the cloud announces: tell the operator, ask the experiment to stop, store what is new."""
+        self._announced = announced
+        self._tell()
+        if self._is_leaving:
+            # A program that stops for it may exit 0 with work undone, also if the notice comes to nothing.
+            self._asked_to_stop.set()
+        self._notice_file.show(announced if self._is_leaving else None)
+        if announced is not None:
+            self._wake.set()
+
+    def _said(self) -> Report:
+        announced = self._announced
+        if announced is None:
+            return self._writer.report
+        return replace(self._writer.report, notice=announced.kind, notice_deadline=announced.deadline)
+
+    def _tell(self) -> None:
         if self._pusher is not None:
-            self._pusher.note(report)
+            # Two threads tell: the last word is the newest then.
+            with self._telling:
+                self._pusher.note(self._said())
 
     def _hear(self, answer: Answer) -> None:
         if answer.superseded and not self._writer.has_ended:
@@ -199,7 +244,7 @@ class MirrorLife:
         if self._pusher is None:
             return
         for _ in range(_LAST_PUSHES):
-            if self._pusher.push(self._writer.report) is not None:
+            if self._pusher.push(self._said()) is not None:
                 break
         self._pusher.stop()
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweep_sidecar import content
 from sweep_sidecar.content import ContentReader, store_blob
 from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.log.generation import FileVersion, Generation, Segment, inline_segment, parsed_generation
@@ -58,18 +61,81 @@ def test_what_cannot_be_read_is_not_corrupt() -> None:
         ContentReader(LogReader(store, "f")).content(version_of(b"content", segment), what="x")
 
 
-@pytest.mark.parametrize(("away", "comes"), [(2, True), (3, False)])
-def test_a_read_without_an_answer_is_tried_again(away: int, comes: bool) -> None:
+class Slow(MemoryStore):
+    """Answers reads once `at_once` of them have come; notes how much was asked for at once."""
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__()
+        self._at_once = at_once
+        self._change = threading.Condition()
+        self._reads: list[int] = []
+        self.most_calls = 0
+        self.most_bytes = 0
+
+    def get(
+        self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
+    ) -> bytes:
+        with self._change:
+            self._reads.append(len(self.objects[key]))
+            self.most_calls = max(self.most_calls, len(self._reads))
+            self.most_bytes = max(self.most_bytes, sum(self._reads))
+            self._change.notify_all()
+            self._change.wait_for(lambda: self.most_calls >= self._at_once, timeout=10)
+            self._reads.remove(len(self.objects[key]))
+        return super().get(key, start=start, end=end)
+
+
+def stored_files(store: MemoryStore, folder: Path, sizes: list[int]) -> list[tuple[FileVersion, Path]]:
+    files = []
+    for number, size in enumerate(sizes):
+        data = bytes([number]) * size
+        files.append((version_of(data, store_blob(store, data, nonce=lambda: "n")), folder / f"{number}.bin"))
+    return files
+
+
+def test_pieces_of_many_files_are_fetched_at_once(tmp_path: Path) -> None:
+    store = Slow(at_once=16)
+    files = stored_files(store, tmp_path, [100] * 40)
+    reader = ContentReader(LogReader(store, "f"))
+    written: list[int] = []
+    done: list[Path] = []
+    reader.write_files(files, staged=tmp_path / "staged", wrote=written.append, done=done.append)
+    assert store.most_calls == 16
+    assert done == [target for _, target in files]
+    assert sum(written) == 4000
+    for number, (_, target) in enumerate(files):
+        assert target.read_bytes() == bytes([number]) * 100
+
+
+def test_large_pieces_are_fetched_within_the_bound_on_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "AHEAD_BYTES", 4_000)
+    store = Slow(at_once=4)
+    files = stored_files(store, tmp_path, [1_000] * 20)
+    ContentReader(LogReader(store, "f")).write_files(files, staged=tmp_path / "staged")
+    assert (store.most_calls, store.most_bytes) == (4, 4_000)
+    assert sum(target.stat().st_size for _, target in files) == 20_000
+
+
+def test_a_piece_larger_than_the_bound_comes_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "AHEAD_BYTES", 10)
+    store = Slow(at_once=1)
+    files = stored_files(store, tmp_path, [100, 100, 0, 100])
+    ContentReader(LogReader(store, "f")).write_files(files, staged=tmp_path / "staged")
+    assert store.most_calls == 1
+    assert [target.stat().st_size for _, target in files] == [100, 100, 0, 100]
+
+
+def test_files_before_the_damaged_one_are_whole_and_none_after_it_is_there(tmp_path: Path) -> None:
     store = MemoryStore()
-    segment = store_blob(store, b"content", nonce=lambda: "n")
-    faults = iter(["lost"] * away)
-    store.fault = lambda call, key: next(faults, None)
-    reader = ContentReader(LogReader(store, "f"), pauses_s=(0.0, 0.0))
-    if comes:
-        assert reader.content(version_of(b"content", segment), what="x") == b"content"
-    else:
-        with pytest.raises(Unreachable):
-            reader.content(version_of(b"content", segment), what="x")
+    files = stored_files(store, tmp_path, [100] * 30)
+    (segment,) = files[20][0].segments
+    assert segment.blob is not None
+    del store.objects[segment.blob]
+    done: list[Path] = []
+    with pytest.raises(CheckpointCorrupt, match="is missing"):
+        ContentReader(LogReader(store, "f")).write_files(files, staged=tmp_path / "staged", done=done.append)
+    assert done == [target for _, target in files[:20]]
+    assert sorted(path.name for path in tmp_path.glob("*.bin")) == sorted(target.name for target in done)
 
 
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(0, 0o777), st.integers(0, 100))

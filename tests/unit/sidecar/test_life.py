@@ -63,8 +63,9 @@ class Pod:
         restored_attempt(self.store, self.settings, nonce=lambda: "r", clock=lambda: 1.0)
         numbers = ReportNumbers()
 
-        def pusher_for(heard: Callable[[Answer], None]) -> Pusher:
-            assert operator is not None
+        def pusher_for(heard: Callable[[Answer], None]) -> Pusher | None:
+            if operator is None:
+                return None
             return Pusher(operator, numbers=numbers, heard=heard, jitter=lambda: 0.0, heartbeat_s=0.02, least_pause_s=0)
 
         self.life = MirrorLife(
@@ -72,7 +73,7 @@ class Pod:
             writer_for=lambda tell: AttemptWriter(
                 self.store, self.settings, nonce=lambda: "m", clock=lambda: 1.0, tell=tell
             ),
-            pusher_for=pusher_for if operator else None,
+            pusher_for=pusher_for,
         )
         self.outcome: Report | BaseException | None = None
         self._ident = 0
