@@ -32,7 +32,8 @@ class Merged:
     """A run's results as they stand in the store.
 
     `skipped` counts the items that the program has skipped, `skipped_url` names their list (empty where there are
-    none); `left_out` counts records of keys that are no items of the run.
+    none); `left_out` counts records of keys that are no items of the run, and `open` the items without either, of
+    shards that are complete by exit code.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Merged:
     skipped: int
     skipped_url: str
     left_out: int
+    open: int
 
 
 def specified_items(text: str) -> list[Item]:
@@ -106,7 +108,7 @@ def merge(store: Store, settings: RunSettings) -> Merged:
     """
     shape = RunShape(run_id=settings.run_id, shards=settings.shards, items_sha256=settings.items_sha256)
     with Records() as records:
-        gather(store, shape, records, partial=False)
+        gathered = gather(store, shape, records, partial=False)
         results = b"".join(records.lines(State.DONE))
         sha256 = hashlib.sha256(results).hexdigest()
         _create_same(store, layout.merged_key(sha256), results)
@@ -123,6 +125,7 @@ def merge(store: Store, settings: RunSettings) -> Merged:
             skipped=skipped,
             skipped_url=url_of(store, layout.skipped_key(sha256)) if skipped else "",
             left_out=records.count_foreign(),
+            open=gathered.open,
         )
 
 

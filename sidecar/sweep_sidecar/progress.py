@@ -113,7 +113,7 @@ def _counted_entries(data: bytes, before: Counted) -> Counted:
 
 def _counted_runs(data: bytes, before: Counted) -> Counted:
     keys, skipped = set(before.keys), set(before.skipped)
-    for entry in gmat_entries_of(data):
+    for entry in gmat_entries_of(data.split(b"\n")):
         name = identity(entry["key"])
         if entry["kind"] == DONE:
             keys.add(name)
@@ -127,15 +127,15 @@ def _counted_runs(data: bytes, before: Counted) -> Counted:
     return Counted(frozenset(keys), skipped=frozenset(skipped - keys), formats=_GMAT)
 
 
-def gmat_entries_of(data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the runs that whole lines of a manifest of gmat-sweep hold, as entries of the library's log.
+def gmat_entries_of(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the runs that lines of a manifest of gmat-sweep hold, as entries of the library's log.
 
     Raises
     ------
     LogInvalid
         Where a line holds none: gmat-sweep itself could not go on from such a manifest.
     """
-    for line in data.split(b"\n"):
+    for line in lines:
         if not line.strip():
             continue
         run = gmat_run(line)

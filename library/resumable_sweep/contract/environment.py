@@ -13,6 +13,9 @@ ITEMS = "SWEEP_ITEMS"
 SNAPSHOT_DIR = "SWEEP_SNAPSHOT_DIR"
 RESUME_FROM = "SWEEP_RESUME_FROM"
 
+SNAPSHOT_PATH = "/sweep/snapshot"
+"""The snapshot directory of every attempt's pod: files may hold paths below it, which are good in the next one too."""
+
 NOTICE_FILE = "SWEEP_NOTICE_FILE"
 """File whose appearance asks the program to stop: in a sweep's pod the mirror writes it when the cloud announces that
 it takes the machine away. Whoever runs the program elsewhere sets it."""
@@ -52,6 +55,10 @@ METADATA_URL = "SWEEP_METADATA_URL"
 """Metadata server that announces reclaims, as `http://HOST[:PORT]`; empty = nobody listens."""
 TOKEN_FILE = "SWEEP_TOKEN_FILE"
 """Projected ServiceAccount token of the operator's own audience."""
+TAKE_AFTER = "SWEEP_TAKE_AFTER"
+"""Seconds, from the start of the restore, that an attempt may wait at most for the one before it to end; absent = none.
+
+No time of day: the clocks of two machines differ."""
 TEMPLATE_SHA256 = "SWEEP_TEMPLATE_SHA256"
 """Hash of the pod template this attempt was made from, kept in the store for provenance."""
 PROGRAM_SHA256 = "SWEEP_PROGRAM_SHA256"

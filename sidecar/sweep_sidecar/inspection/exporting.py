@@ -103,4 +103,4 @@ def _lines(records: Records, name: str) -> Lines:
 
 def _missing(records: Records) -> Iterator[bytes]:
     # An identity is the canonical JSON of the key.
-    return (f'{{"key":{name}}}\n'.encode("utf-8", "backslashreplace") for name in records.missing())
+    return (f'{{"key":{name}}}\n'.encode("utf-8", "backslashreplace") for _, name in records.missing())

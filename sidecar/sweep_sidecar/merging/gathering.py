@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from resumable_sweep.contract.canonical import identity
@@ -17,7 +18,9 @@ from sweep_sidecar.log.entry import CheckpointCorrupt, Kind
 from sweep_sidecar.log.generation import Generation
 from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.merging.records import Records, State
-from sweep_sidecar.progress import mime_records, starts_sweep_log
+from sweep_sidecar.merging.runs_of_gmat import is_gmat_manifest, result_entry
+from sweep_sidecar.mirror.proof import BY_EXIT
+from sweep_sidecar.progress import gmat_entries_of, mime_records, starts_sweep_log
 from sweep_sidecar.restore import generation_in
 from sweep_sidecar.store import Store
 
@@ -38,12 +41,17 @@ class RunShape:
     items_sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Gathered:
-    """What the records were read from: each shard's generation, where it has one, and which shards are not complete."""
+    """What the records were read from: each shard's generation, where it has one, and which shards are not complete.
+
+    The shards of `by_exit` are complete because their program ended well: they may leave items open, `open` in all.
+    """
 
     generations: dict[int, Generation] = field(default_factory=dict)
     unfinished: list[str] = field(default_factory=list)
+    by_exit: set[int] = field(default_factory=set)
+    open: int = 0
 
 
 def gather(store: Store, shape: RunShape, records: Records, *, partial: bool) -> Gathered:
@@ -61,6 +69,8 @@ def gather(store: Store, shape: RunShape, records: Records, *, partial: bool) ->
             gathered.unfinished.append(f"shard {shard} ends in {head.entry.kind if head else 'nothing'}")
             if not partial:
                 continue
+        elif head.entry.body.get("proof") == BY_EXIT:
+            gathered.by_exit.add(shard)
         found = log.newest_generation(head)
         if found is not None:
             generation = generation_in(log, found)
@@ -72,7 +82,12 @@ def gather(store: Store, shape: RunShape, records: Records, *, partial: bool) ->
     if shape.items_sha256:
         records.put_items(_item_names(store, sha256=shape.items_sha256))
     records.check_shares()
-    missing = [] if partial else list(records.missing())
+    missing = []
+    for place, name in () if partial else records.missing():
+        if place % shape.shards in gathered.by_exit:
+            gathered.open += 1
+        else:
+            missing.append(name)
     if missing:
         raise Incomplete(
             f"neither a result nor a skip of {len(missing)} of {records.count_items()} items ({some_of(missing)})"
@@ -93,6 +108,8 @@ def _read_shard(log: LogReader, generation: Generation, records: Records, *, sha
         first = next(lines, b"")
         if starts_sweep_log(first):
             _read_log(_chained(first, lines), records, shard=shard, file=number, path=path)
+        elif is_gmat_manifest(first):
+            _read_gmat(lines, records, shard=shard, file=number, path=path)
         else:
             _read_mime(first + b"".join(lines), records, shard=shard, file=number)
     if len(generation.progress) > 1:
@@ -117,6 +134,23 @@ def _read_log(lines: Iterable[bytes], records: Records, *, shard: int, file: int
                 others = True
             elif others and kind == STARTED:
                 records.take_back(identity(entry["key"]), shard=shard, file=file)
+    except LogInvalid as error:
+        raise CheckpointCorrupt(f"{path} of shard {shard}: {error}") from error
+
+
+def _read_gmat(lines: Iterable[bytes], records: Records, *, shard: int, file: int, path: str) -> None:
+    try:
+        whole = takewhile(lambda line: line.endswith(b"\n"), lines)
+        for entry in gmat_entries_of(whole):
+            name = identity(entry["key"])
+            if entry["kind"] == DONE:
+                records.put_result(name, result_entry(entry), shard=shard, file=file)
+            elif entry["kind"] == SKIPPED:
+                records.put_other(name, entry, state=State.SKIPPED, shard=shard, file=file)
+            else:
+                # As gmat-sweep has it, the last entry of a run counts, also where an earlier one went well.
+                records.forget(name, shard=shard, file=file)
+                records.put_other(name, entry, state=State.FAILED, shard=shard, file=file)
     except LogInvalid as error:
         raise CheckpointCorrupt(f"{path} of shard {shard}: {error}") from error
 

@@ -85,6 +85,12 @@ class Records:
             "DELETE FROM records WHERE name = ? AND shard = ? AND file = ? AND state != 0", (_bytes(name), shard, file)
         )
 
+    def forget(self, name: str, *, shard: int, file: int) -> None:
+        """Forget all that a file had of an item."""
+        self._database.execute(
+            "DELETE FROM records WHERE name = ? AND shard = ? AND file = ?", (_bytes(name), shard, file)
+        )
+
     def settle(self, shard: int) -> None:
         """Keep one record of each item of a shard whose files are all in: a result before all else, then the later."""
         self._database.execute(
@@ -125,13 +131,13 @@ class Records:
         """Yield where each result comes from, in the same order as the results."""
         return self._in_order("origin", State.DONE)
 
-    def missing(self) -> Iterator[str]:
-        """Yield the identities of the items that nothing was recorded of but perhaps a failure."""
+    def missing(self) -> Iterator[tuple[int, str]]:
+        """Yield place (from 0) and identity of the items that nothing was recorded of but perhaps a failure."""
         rows = self._database.execute(
-            "SELECT name FROM items WHERE NOT EXISTS (SELECT 1 FROM records WHERE records.name = items.name AND "
-            "records.state < 2) ORDER BY place"
+            "SELECT place - 1, name FROM items WHERE NOT EXISTS (SELECT 1 FROM records WHERE "
+            "records.name = items.name AND records.state < 2) ORDER BY place"
         )
-        return (_text(row[0]) for row in _rows(rows))
+        return ((row[0], _text(row[1])) for row in _rows(rows))
 
     def count(self, state: State) -> int:
         """Return how many items of the run are in that state."""

@@ -6,6 +6,10 @@ from typing import Any
 
 from resumable_sweep.contract.canonical import sha256_of_identities
 from sweep_sidecar.progress import Counted
+from sweep_sidecar.settings import Completion
+
+BY_EXIT = "exit"
+"""The proof of a shard whose records may leave items open."""
 
 
 def proof_of(counted: Counted, items: frozenset[str] | None) -> dict[str, Any] | None:
@@ -28,6 +32,17 @@ def proof_of(counted: Counted, items: frozenset[str] | None) -> dict[str, Any] |
     return None
 
 
+def may_prove_by_exit(completion: Completion, counted: Counted, *, items_known: bool) -> bool:
+    """Return whether exit codes can prove a shard complete that its records do not.
+
+    Where nobody says otherwise that is so only where no record ever could: with the items known, or with a log of the
+    library's, an exit with 0 that leaves some of them open is an interruption that the program took well.
+    """
+    if completion:
+        return completion == "ExitCode"
+    return not items_known and "sweep" not in counted.formats
+
+
 def proof_by_exit(counted: Counted) -> dict[str, Any]:
     """Return the proof that every experiment container exited 0 of its own accord."""
-    return {"proof": "exit", "items": len(counted.settled), "keys_sha256": sha256_of_identities(counted.settled)}
+    return {"proof": BY_EXIT, "items": len(counted.settled), "keys_sha256": sha256_of_identities(counted.settled)}

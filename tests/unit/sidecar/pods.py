@@ -50,6 +50,8 @@ class Cluster:
         self.items_sha256 = ""
         self.named = "results.jsonl"
         self.allow_drift = ""
+        self.progress = ""
+        self.completion = ""
         self.nonces = 0
 
     def nonce(self) -> str:
@@ -71,6 +73,8 @@ class Cluster:
                 "SWEEP_CHECKPOINT_FILE": self.named,
                 "SWEEP_ITEMS_SHA256": self.items_sha256,
                 "SWEEP_ALLOW_DRIFT": self.allow_drift,
+                "SWEEP_PROGRESS": self.progress,
+                "SWEEP_COMPLETION": self.completion,
             }
         )
 

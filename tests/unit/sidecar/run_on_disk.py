@@ -15,6 +15,7 @@ from sweep_sidecar.inspection.program import main
 from sweep_sidecar.log.entry import Kind, Writer
 from sweep_sidecar.log.generation import Generation
 from sweep_sidecar.log.shard_log import ShardLog
+from sweep_sidecar.progress import Progress
 from sweep_sidecar.store.local import LocalStore
 
 HEADER = json.dumps({"kind": "header", "schema_version": 1, "run_id": "run"}) + "\n"
@@ -54,6 +55,8 @@ class RunOnDisk:
         attempt: int = 0,
         base: int | None = None,
         end: Kind | None = Kind.COMPLETE,
+        proof: str = "log",
+        progress: Progress = "auto",
     ) -> list[int]:
         """Let an attempt write generations, each with just these files, and end; return where they stand."""
         log = ShardLog(
@@ -67,7 +70,7 @@ class RunOnDisk:
         log.append(Kind.BASE, {"generation": base, "skipped": []})
         snapshot = self._folder / f"snapshot-{shard}-{attempt}"
         snapshot.mkdir()
-        capturer = Capturer(snapshot, lambda data: store_blob(self.store, data, nonce=lambda: "x"))
+        capturer = Capturer(snapshot, lambda data: store_blob(self.store, data, nonce=lambda: "x"), progress=progress)
         seqs = []
         for files in generations:
             for path, content in files.items():
@@ -81,7 +84,7 @@ class RunOnDisk:
             seqs.append(log.append(Kind.GEN, generation.to_body()).entry.seq)
             capturer.published(seqs[-1])
         if end is not None:
-            log.append(end, {"generation": seqs[-1] if seqs else base, "proof": "log", "items": 0})
+            log.append(end, {"generation": seqs[-1] if seqs else base, "proof": proof, "items": 0})
         return seqs
 
     def entry(self, shard: int, seq: int) -> Path:

@@ -249,3 +249,79 @@ def test_what_does_not_go_together_is_refused(
     run.attempt(0, [], end=Kind.SEAL)
     assert run.command("merge", run.url, *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_items_may_stay_open_in_a_shard_whose_program_s_end_was_enough(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunOnDisk(tmp_path, shards=2, items=["a", "b", "c", "d", "e"])
+    run.attempt(0, [{"results.jsonl": HEADER + done('"a"', 1)}], proof="exit")
+    run.attempt(1, [{"results.jsonl": HEADER + done('"b"', 2)}], proof="items")
+    settings = RunSettings(store_url=run.url, run_id="run", shards=2, items_sha256=run.items_sha256)
+    # Of c, d and e, all but d belong to the first shard.
+    assert run.command("merge", run.url) == Exit.INCOMPLETE
+    assert 'neither a result nor a skip of 1 of 5 items ("\\"d\\"")' in capsys.readouterr().err
+    whole = RunOnDisk(tmp_path / "whole", shards=2, items=["a", "b", "c", "d", "e"])
+    whole.attempt(0, [{"results.jsonl": HEADER + done('"a"', 1)}], proof="exit")
+    whole.attempt(1, [{"results.jsonl": HEADER + done('"b"', 2) + done('"d"', 4)}], proof="items")
+    merged = merge(whole.store, settings)
+    assert (merged.items, merged.open, merged.skipped) == (3, 2, 0)
+    out = tmp_path / "out.jsonl"
+    assert whole.command("merge", whole.url, "-o", str(out), "--missing") == 0
+    assert [line["key"] for line in parsed_lines((tmp_path / "out.missing.jsonl").read_bytes())] == ['"c"', '"e"']
+
+
+def gmat_run(run_id: int, status: str, *, seconds: float) -> dict[str, Any]:
+    folder = f"/sweep/snapshot/out/run-{run_id}"
+    return {
+        "run_id": run_id,
+        "overrides": {"Sat.SMA": 7000 + run_id},
+        "status": status,
+        "output_paths": {"report": f"{folder}/report.parquet"} if status == "ok" else {},
+        "log_path": f"{folder}/worker.log",
+        "duration_s": seconds,
+        "started_at": f"2026-03-01T12:00:0{run_id}+00:00",
+        "ended_at": "2026-03-01T12:00:30+00:00",
+        "stderr": None if status == "ok" else "trace\nRuntimeError: no convergence",
+    }
+
+
+def gmat_manifest(*runs: dict[str, Any]) -> str:
+    header = {"gmat_sweep_version": "0.6.0", "run_count": 3, "schema_version": 1, "script_sha256": "ab"}
+    return "".join(json.dumps(each) + "\n" for each in [header, *runs])
+
+
+def test_runs_of_gmat_sweep_are_merged_the_same_however_often_they_were_tried(tmp_path: Path) -> None:
+    straight = RunOnDisk(tmp_path / "straight")
+    text = gmat_manifest(*(gmat_run(number, "ok", seconds=1.5) for number in range(3)))
+    straight.attempt(0, [{"out/manifest.jsonl": text}], proof="exit", progress="gmat")
+    broken = RunOnDisk(tmp_path / "broken")
+    runs = [(2, "ok"), (0, "failed"), (1, "failed"), (1, "ok"), (0, "ok")]
+    text = gmat_manifest(*(gmat_run(number, status, seconds=number / 7) for number, status in runs))
+    broken.attempt(0, [{"out/manifest.jsonl": text[:-400]}], end=None, progress="gmat")
+    broken.attempt(0, [{"out/manifest.jsonl": text}], attempt=1, proof="exit", progress="gmat")
+    settings = RunSettings(store_url=straight.url, run_id="run", shards=1, items_sha256="")
+    merged = [merge(run.store, settings) for run in (straight, broken)]
+    assert merged[0].sha256 == merged[1].sha256
+    (first, *_) = parsed_lines(straight.store.get(f"merged/{merged[0].sha256}.jsonl"))
+    assert first == {
+        "key": 0,
+        "result": {
+            "overrides": {"Sat.SMA": 7000},
+            "output_paths": {"report": "out/run-0/report.parquet"},
+            "log_path": "out/run-0/worker.log",
+        },
+    }
+    (origin, *_) = parsed_lines(straight.store.get(f"merged/{merged[0].sha256}.provenance.jsonl"))
+    assert (origin["started"], origin["ended"]) == (1772366400.0, 1772366430.0)
+
+
+def test_a_run_of_gmat_sweep_that_failed_last_has_no_result(tmp_path: Path) -> None:
+    run = RunOnDisk(tmp_path)
+    runs = [gmat_run(0, "ok", seconds=1), gmat_run(0, "failed", seconds=1), gmat_run(1, "ok", seconds=1)]
+    run.attempt(0, [{"manifest.jsonl": gmat_manifest(*runs)}], proof="exit", progress="gmat")
+    out = tmp_path / "out.jsonl"
+    assert run.command("merge", run.url, "-o", str(out), "--failed") == 0
+    assert [line["key"] for line in parsed_lines(out.read_bytes())] == [1]
+    (failure,) = parsed_lines((tmp_path / "out.failed.jsonl").read_bytes())
+    assert (failure["key"], failure["error"]) == (0, "RuntimeError: no convergence")
