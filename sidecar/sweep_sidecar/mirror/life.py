@@ -58,11 +58,12 @@ class MirrorLife:
         self._settings = settings
         self._monotonic = monotonic
         self._pusher = pusher_for(self._hear)
-        self._writer = writer_for(lambda report: self._tell())
-        self._watch = watch_for(self._be_announced)
         self._announced: Announcement | None = None
-        self._telling = threading.Lock()
         self._notice_file = NoticeFile(settings.notice_file)
+        self._telling = threading.Lock()
+        self._has_state = False
+        self._writer = writer_for(self._note_state)
+        self._watch = watch_for(self._be_announced)
         self._asked_to_stop = threading.Event()
         if self._notice_file.is_there():
             self._asked_to_stop.set()
@@ -228,8 +229,13 @@ class MirrorLife:
             return self._writer.report
         return replace(self._writer.report, notice=announced.kind, notice_deadline=announced.deadline)
 
+    def _note_state(self, report: Report) -> None:
+        self._has_state = True
+        self._tell()
+
     def _tell(self) -> None:
-        if self._pusher is not None:
+        # Not before it is known what the attempt started from: DONE would go back.
+        if self._pusher is not None and self._has_state:
             # Two threads tell: the last word is the newest then.
             with self._telling:
                 self._pusher.note(self._said())
