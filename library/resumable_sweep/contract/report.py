@@ -107,10 +107,12 @@ class Answer:
 
     `superseded` is a hint: a writer stops only when the store itself shows a higher attempt. `notice_noted` says that
     the notice of the report stands in the sweep's status and outlives the operator: until then it is sent again.
+    `may_take` says that the attempt is its shard's current one: none before it is waited for any more.
     """
 
     superseded: bool = False
     notice_noted: bool = False
+    may_take: bool = False
     experiment: Experiment = Experiment.UNKNOWN
 
     def to_json(self) -> str:
@@ -162,6 +164,7 @@ def parsed_answer(value: Any) -> Answer:
     return Answer(
         superseded=chosen.get("superseded") is True,
         notice_noted=chosen.get("notice_noted") is True,
+        may_take=chosen.get("may_take") is True,
         experiment=Experiment(chosen.get("experiment", Experiment.UNKNOWN)),
     )
 

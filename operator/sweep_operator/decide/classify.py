@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from resumable_sweep.contract.outcome import Exit
@@ -42,6 +43,8 @@ _RESTORE_EXITS = {
     Exit.STORE_UNREACHABLE: Signal.STORE_UNREACHABLE,
     Exit.SUPERSEDED: Signal.SUPERSEDED,
     Exit.DRIFT: Signal.DRIFT,
+    # What the template asks for decides which node a pod gets, and how much it may write there.
+    Exit.SNAPSHOT_VOLUME_TOO_SMALL: Signal.STORAGE_LIMIT,
 }
 
 _STOPPED = {"CheckpointCorrupt": Signal.CHECKPOINT_DAMAGED, "CheckpointInvalid": Signal.CHECKPOINT_CORRUPT}
@@ -119,6 +122,15 @@ def is_complete(pod: PodView | None, report: Report | None) -> bool:
     if pod.restore is not None and pod.restore.exit_code == Exit.COMPLETE:
         return True
     return pod.mirror_outcome is not None and pod.mirror_outcome.details.get("stage") == Stage.COMPLETE
+
+
+def was_ended_by_signal(pod: PodView, codes: Container[int | None]) -> bool:
+    """Return whether those containers of a pod that have failed did so with one of these exit codes alone."""
+    own = () if pod.restore is None else (pod.restore,)
+    failed = [container for container in (*own, *pod.inits, *pod.mains) if container.exit_code not in (None, 0)]
+    return bool(failed) and all(
+        container.exit_code in codes and container.exit_reason not in _EXIT_REASONS for container in failed
+    )
 
 
 def _platform_ended(pod: PodView) -> bool:

@@ -32,7 +32,7 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
                 due.append(DeletePod(pod=pod, reason="Settled"))
             continue
         record = status.records[pod.shard] if pod.shard < len(status.records) else None
-        if record is not None and pod.attempt == record.attempt and record.state in UNDER_WAY:
+        if record is not None and pod.attempt in record.attempts and record.state in UNDER_WAY:
             if record.state is ShardState.STOPPING:
                 due.append(DeletePod(pod=pod, reason="Stopped", grace_seconds=STOP_GRACE_SECONDS))
         elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in (*pod.inits, *pod.mains)):

@@ -75,12 +75,14 @@ def merge(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepin
             items=int(details["items"]),
             provenance_url=str(details["provenance_url"]),
         )
-        skipped = int(details.get("skipped", 0))
+        skipped, left_open = int(details.get("skipped", 0)), int(details.get("open", 0))
     except (KeyError, TypeError, ValueError):
         return Housekeeping(status=status, trouble=_unreadable(Role.MERGE, result.outcome))
     message = f"{merged.items} results in {merged.url}"
     if skipped:
         message += f"; the program has skipped {skipped} items, they are in {details.get('skipped_url')}"
+    if left_open:
+        message += f"; {left_open} items have no result, their shards are complete by exit code alone"
     return replace(
         result.housekeeping,
         status=replace(status, merged=merged, done=merged.items + skipped),

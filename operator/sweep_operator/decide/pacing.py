@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, PodView
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 
 
@@ -29,3 +30,20 @@ def to_stop(records: Sequence[ShardRecord], *, parallelism: int) -> list[ShardRe
 def next_start(records: Sequence[ShardRecord]) -> float | None:
     """Return when the next delayed shard may start (Unix seconds), None where none is delayed."""
     return min((record.not_before for record in records if record.state is ShardState.WAITING), default=None)
+
+
+def retry_at(creation: Creation, pods: Iterable[PodView]) -> float:
+    """Return when a refused creation is to be tried again (Unix seconds): at once, where a quota has been freed since.
+
+    A pod counts against a quota until all its containers have ended. Kubelets tell that in whole seconds.
+    """
+    if creation.problem != QUOTA_EXCEEDED:
+        return creation.retry_at
+    ends = [
+        container.finished_at
+        for pod in pods
+        if pod.is_terminal
+        for container in (*pod.mains, *((pod.mirror,) if pod.mirror is not None else ()))
+        if container.finished_at is not None
+    ]
+    return 0.0 if any(end + 1 > creation.refused_at for end in ends) else creation.retry_at

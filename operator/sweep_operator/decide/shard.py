@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep_operator.decide.classify import Finding, finding_of
+from sweep_operator.decide.notices import judged_by_notice, noted
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
+from sweep_operator.decide.succession import (
+    heir_step,
+    may_succeed,
+    standing_of,
+    succeeded,
+    succession_event,
+    was_never_made,
+)
+from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
+from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
@@ -27,7 +38,7 @@ class Step:
     """A shard's next record, and what the step brought to light."""
 
     record: ShardRecord
-    reclaim: bool = False
+    reclaim: Reclaim | None = None
     newly_lost: int = 0
     head_attempt: int = 0
     """Highest attempt that the store knows, where it is ahead of the status."""
@@ -40,37 +51,56 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
     if record.state in (ShardState.WAITING, ShardState.COMPLETE, ShardState.FAILED):
         return Step(record=record)
     pod = snapshot.pod_of(record.attempt)
-    absent = record.attempt in snapshot.absent
     report = newest_report(pod, snapshot.reports.get(record.attempt))
     node = snapshot.presence.nodes.get(pod.node) if pod else None
     progress = progress_of(record, pod=pod, incarnation=node.incarnation if node else "", report=report)
-    record = progress.record
+    notice = noted(progress.record, pod=pod, report=report, now=now)
     finding = finding_of(
-        pod, absent=absent, incarnation=record.incarnation, presence=snapshot.presence, report=report, now=now
+        pod,
+        absent=record.attempt in snapshot.absent,
+        incarnation=notice.record.incarnation,
+        presence=snapshot.presence,
+        report=report,
+        now=now,
     )
-    step = _next_step(record, finding, snapshot=snapshot, never_made=_never_made(record, snapshot), now=now)
-    head = pod.restore_outcome.details.get("head_attempt", 0) if pod and pod.restore_outcome else 0
+    finding = judged_by_notice(finding, notice.record, pod=pod, now=now)
+    heir = heir_step(notice.record, finding, snapshot, now=now)
+    step = _next_step(heir.record, heir.finding, snapshot=snapshot, now=now)
+    followed = _followed(step, snapshot, now=now)
+    said = [progress.damaged, notice.event, *heir.events, *followed.events]
+    looks = [at for at in (heir.again_at, followed.again_at) if at is not None]
     return Step(
-        record=step.record,
-        reclaim=step.reclaim,
+        record=followed.record,
+        reclaim=followed.reclaim,
         newly_lost=progress.newly_lost,
-        head_attempt=head if isinstance(head, int) else 0,
-        events=(progress.damaged, *step.events) if progress.damaged else step.events,
-        again_at=step.again_at,
+        head_attempt=max(_head_attempt(snapshot.pod_of(attempt)) for attempt in record.attempts),
+        events=tuple(event for event in said if event is not None),
+        again_at=min(looks, default=None),
     )
 
 
-def _never_made(record: ShardRecord, snapshot: Snapshot) -> bool:
-    """Return whether nobody knows that the attempt ever had a pod, and nobody will make it one: it is burnt.
+def _followed(step: Step, snapshot: Snapshot, *, now: float) -> Step:
+    """Return the step with the heir in the place of an attempt that has ended, where there is one."""
+    record, reclaim = step.record, step.reclaim
+    standing = standing_of(record, snapshot)
+    if record.state is not ShardState.WAITING or not may_succeed(record, standing):
+        return step
+    events = step.events
+    if reclaim is not None:
+        # The notice was the first sign: by it the replacement's time is measured.
+        reclaim = replace(reclaim, time=record.noticed_at)
+        told = succession_event(reclaim, heir=record.heir, snapshot=snapshot)
+        events = (*events, told) if told is not None else events
+    # What the heir has reported so far is read at the next look.
+    return replace(step, record=succeeded(record), reclaim=reclaim, events=events, again_at=now)
 
-    Either another process allocated it, and ended before it made the pod, or the answer to the creation was lost.
-    """
-    creation = snapshot.creations.get(record.attempt)
-    unmade = creation is None or (creation.uncertain and not creation.seen)
-    return record.attempt in snapshot.absent and unmade and not record.node
+
+def _head_attempt(pod: PodView | None) -> int:
+    head = pod.restore_outcome.details.get("head_attempt", 0) if pod and pod.restore_outcome else 0
+    return head if isinstance(head, int) else 0
 
 
-def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, never_made: bool, now: float) -> Step:
+def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: float) -> Step:
     pod = snapshot.pod_of(record.attempt)
     if finding.complete:
         if not finding.ended:
@@ -86,7 +116,7 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, nev
             user_failures=record.user_failures,
         )
         return Step(record=complete, events=(done,))
-    if never_made:
+    if was_never_made(record.attempt, snapshot) and not record.node:
         return Step(record=record.changed(state=ShardState.WAITING))
     if record.state is ShardState.STOPPING:
         if finding.ended or (pod is not None and pod.is_terminal):
@@ -124,8 +154,20 @@ def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: fl
     delay = delay_seconds(setbacks - _FREE_RETRIES if signal.is_reclaim else setbacks)
     waiting = record.changed(state=ShardState.WAITING, setbacks=setbacks, not_before=int(now + delay) if delay else 0)
     if signal.is_reclaim:
-        return Step(record=waiting, reclaim=True)
+        return Step(record=waiting, reclaim=reclaim_of(waiting))
     return Step(record=waiting, events=(SweepEvent(reason=signal.value, message=said, warning=True),))
+
+
+def reclaim_of(record: ShardRecord) -> Reclaim:
+    """Return the reclaim by which the shard's latest attempt ended."""
+    return Reclaim(
+        time=record.since,
+        node=record.node_name,
+        shard=record.shard,
+        attempt=record.attempt,
+        signal=record.signal,
+        items_safe=record.done,
+    )
 
 
 def _user_failure(record: ShardRecord, said: str, *, budget: int, now: float) -> Step:

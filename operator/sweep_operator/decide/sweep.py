@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sweep_operator.decide import cleanup, housekeeping, pacing, summary
-from sweep_operator.decide.shard import step_of
+from sweep_operator.decide.shard import reclaim_of, step_of
+from sweep_operator.decide.succession import needs_heir, take_after_seconds, without_notice
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation
 from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
@@ -84,9 +85,9 @@ class _Draft:
                     lost=self.status.lost + step.newly_lost,
                     attempts=max(self.status.attempts, step.head_attempt),
                 )
-            if step.reclaim:
-                by_signal[step.record.signal] = by_signal.get(step.record.signal, 0) + 1
-                self.status = replace(self.status, last_reclaim=_reclaim_of(step.record))
+            if step.reclaim is not None:
+                by_signal[step.reclaim.signal] = by_signal.get(step.reclaim.signal, 0) + 1
+                self.status = replace(self.status, last_reclaim=step.reclaim)
         self.status = replace(self.status, reclaims_by_signal=by_signal)
         self._note_relaunch()
 
@@ -120,9 +121,14 @@ class _Draft:
         spec = self.sweep.spec
         parallelism = 0 if spec.suspend else spec.parallelism
         for record in pacing.to_stop(self.records, parallelism=parallelism):
-            self.records[record.shard] = record.changed(state=ShardState.STOPPING)
+            self.records[record.shard] = record.changed(
+                state=ShardState.STOPPING, heir_ended=record.heir_ended or bool(record.heir)
+            )
         if spec.suspend:
+            self.records = [record.changed(heir_ended=True) if record.live_heir else record for record in self.records]
             return
+        for record in [record for record in self.records if needs_heir(record, now=self.now)]:
+            self._allocate_heir(record)
         for record in pacing.to_start(self.records, parallelism=parallelism, now=self.now):
             self._allocate(record)
         delayed = pacing.next_start(self.records)
@@ -132,7 +138,7 @@ class _Draft:
     def _allocate(self, record: ShardRecord) -> None:
         attempt = self.status.attempts + 1
         self.status = replace(self.status, attempts=attempt, started_at=self.status.started_at or self.now)
-        self.records[record.shard] = record.changed(
+        self.records[record.shard] = without_notice(record).changed(
             state=ShardState.ACTIVE, attempt=attempt, base=0, node="", not_before=0
         )
         # A run id of the user's own may go on with what an earlier sweep has stored. Where nothing is stored the file
@@ -142,28 +148,47 @@ class _Draft:
         replaces = self._replaced_by(record) if record.signal.is_reclaim else None
         self.actions.append(CreateAttempt(shard=record.shard, attempt=attempt, resumes=resumes, replaces=replaces))
 
+    def _allocate_heir(self, record: ShardRecord) -> None:
+        """Make a shard's next attempt ahead of time, in the room of the one that is about to go."""
+        attempt = self.status.attempts + 1
+        self.status = replace(self.status, attempts=attempt)
+        self.records[record.shard] = record.changed(heir=attempt)
+        announced = replace(reclaim_of(record), time=record.noticed_at, signal=Signal(record.notice.value))
+        self.actions.append(
+            CreateAttempt(
+                shard=record.shard,
+                attempt=attempt,
+                resumes=True,
+                replaces=announced,
+                take_after=take_after_seconds(record, now=self.now),
+            )
+        )
+
     def _replaced_by(self, record: ShardRecord) -> Reclaim:
         """Return the reclaim for which the shard gets its next attempt; attempts without a pod lie between them."""
         last = self.status.last_reclaim
         if last is not None and (last.shard, int(last.time)) == (record.shard, int(record.since)):
             return replace(last, time=record.since)
-        return _reclaim_of(record)
+        return reclaim_of(record)
 
     def remake_pods(self) -> None:
         """Ask again for the pods of attempts of ours that the API server has refused so far."""
         quota_is_probed = False
-        for record in self.records:
-            creation = self.snapshot.creations.get(record.attempt)
-            if record.state is not ShardState.ACTIVE or creation is None or creation.created_at is not None:
+        for record, attempt in [(each, attempt) for each in self.records for attempt in each.attempts]:
+            creation = self.snapshot.creations.get(attempt)
+            unmade = creation is not None and creation.created_at is None and self.snapshot.pod_of(attempt) is None
+            wanted = record.state is ShardState.ACTIVE or (
+                record.state is ShardState.LEAVING and attempt == record.heir
+            )
+            if creation is None or not unmade or not wanted:
                 continue
-            if self.snapshot.pod_of(record.attempt):
-                continue
-            if self.now < creation.retry_at:
-                self.look_again(creation.retry_at)
+            at = pacing.retry_at(creation, self.snapshot.presence.pods)
+            if self.now < at:
+                self.look_again(at)
             elif not creation.uncertain and not (quota_is_probed and creation.problem == QUOTA_EXCEEDED):
                 # While a quota is used up one request tells as much as a thousand.
                 quota_is_probed = quota_is_probed or creation.problem == QUOTA_EXCEEDED
-                self.actions.append(_same_order(record, creation))
+                self.actions.append(_same_order(record, attempt, creation, now=self.now))
 
     def clean_up(self) -> None:
         """Delete pods that have served their purpose."""
@@ -264,18 +289,11 @@ class _Draft:
         return conditions
 
 
-def _same_order(record: ShardRecord, creation: Creation) -> CreateAttempt:
+def _same_order(record: ShardRecord, attempt: int, creation: Creation, *, now: float) -> CreateAttempt:
     return CreateAttempt(
-        shard=record.shard, attempt=record.attempt, resumes=creation.resumes, replaces=creation.replaces
-    )
-
-
-def _reclaim_of(record: ShardRecord) -> Reclaim:
-    return Reclaim(
-        time=record.since,
-        node=record.node_name,
         shard=record.shard,
-        attempt=record.attempt,
-        signal=record.signal,
-        items_safe=record.done,
+        attempt=attempt,
+        resumes=creation.resumes,
+        replaces=creation.replaces,
+        take_after=take_after_seconds(record, now=now) if attempt == record.heir else None,
     )

@@ -126,6 +126,8 @@ class Creation:
     """Whether the API server may have taken the pod although it did not say so: the attempt is not tried again."""
     resumes: bool = False
     replaces: Reclaim | None = None
+    refused_at: float = 0.0
+    """When the API server last refused it (Unix seconds)."""
 
 
 @dataclass(frozen=True)

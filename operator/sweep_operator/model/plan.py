@@ -11,12 +11,17 @@ from sweep_operator.model.snapshot import SweepStatus
 
 @dataclass(frozen=True, kw_only=True)
 class CreateAttempt:
-    """Make the pod of an attempt; `replaces` is the reclaim that made it necessary."""
+    """Make the pod of an attempt; `replaces` is the reclaim that made it necessary, or will.
+
+    `take_after` is None, or how many seconds its restore may wait for the attempt before it to end: then it is made
+    ahead of time.
+    """
 
     shard: int
     attempt: int
     resumes: bool
     replaces: Reclaim | None = None
+    take_after: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

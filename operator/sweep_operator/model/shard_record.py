@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from resumable_sweep.contract.report import NoticeKind
 from sweep_operator.model.signals import Signal
 
 
@@ -40,6 +41,11 @@ class ShardRecord:
     attempt has restored, 0 while that is not known. `setbacks` counts attempts in a row that ended without a new item
     through no fault of the experiment, `user_failures` all failures of its own. `not_before` (Unix seconds) delays the
     next attempt.
+
+    `notice` is what the cloud has announced to the attempt's machine, noted at `noticed_at`, and `deadline` when the
+    machine goes (all Unix seconds). A hard notice that was withdrawn stays, with a deadline of 0: the program may have
+    ended for its sake. `heir` is the attempt that was made ahead of time to take over from this one, 0 where there is
+    none, and `heir_ended` tells that nothing is expected of it any more, and that no other is made.
     """
 
     shard: int
@@ -54,6 +60,21 @@ class ShardRecord:
     user_failures: int = 0
     not_before: int = 0
     node: str = ""
+    notice: NoticeKind = NoticeKind.NONE
+    noticed_at: float = 0.0
+    deadline: int = 0
+    heir: int = 0
+    heir_ended: bool = False
+
+    @property
+    def live_heir(self) -> int:
+        """The attempt that is to take over, 0 where none is under way."""
+        return 0 if self.heir_ended else self.heir
+
+    @property
+    def attempts(self) -> tuple[int, ...]:
+        """The attempts of which something is still expected, or was last: the latest, and its heir."""
+        return tuple(attempt for attempt in (self.attempt, self.live_heir) if attempt)
 
     @property
     def node_name(self) -> str:
@@ -76,7 +97,9 @@ class ShardTable:
 
     `text` has one row a shard, joined by `;`, each with these cells, joined by `,` and cut after the last one that is
     not empty: state and attempt, signal (its place in the enumeration), since, done, recorded (beyond done), base (the
-    items done since), setbacks, user failures, not before (beyond since) and node (its place in `nodes`).
+    items done since), setbacks, user failures, not before (beyond since), node (its place in `nodes`), notice (its
+    place in the enumeration), noticed at, deadline (beyond noticed at) and heir (with an `x` where it has ended). A
+    table of an earlier version, whose rows end with the node, is read as well.
 
     A long table is packed, so that the status of the largest sweep stays small: `z`, then the base64 of the deflated
     cells, column by column, with the nodes as the last line.
@@ -88,8 +111,10 @@ class ShardTable:
 
 PACKED_FROM_CHARACTERS = 32 * 1024
 _PACKED = "z"
-_CELLS = 10
-# By place, to keep the table short: new signals go to the end of the enumeration, none is ever removed.
+_CELLS = 14
+_ENDED = "x"
+# By place, to keep the table short: new ones go to the end of an enumeration, none is ever removed.
+_NOTICES = list(NoticeKind)
 _SIGNALS = list(Signal)
 _SIGNAL_PLACES = {signal: str(place) if place else "" for place, signal in enumerate(_SIGNALS)}
 
@@ -108,7 +133,7 @@ def table_of(records: Sequence[ShardRecord]) -> ShardTable:
 
 
 def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
-    since = round(record.since, 1)
+    since, noticed_at = round(record.since, 1), round(record.noticed_at, 1)
     return [
         record.state.value + (str(record.attempt) if record.attempt else ""),
         _SIGNAL_PLACES[record.signal],
@@ -120,6 +145,10 @@ def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
         str(record.user_failures) if record.user_failures else "",
         str(record.not_before - int(since)) if record.not_before else "",
         str(places.setdefault(record.node, len(places) + 1)) if record.node else "",
+        str(_NOTICES.index(record.notice)) if record.notice else "",
+        f"{noticed_at:.12g}" if noticed_at else "",
+        str(record.deadline - int(noticed_at)) if record.deadline else "",
+        str(record.heir) + (_ENDED if record.heir_ended else "") if record.heir else "",
     ]
 
 
@@ -138,9 +167,14 @@ def unpacked(table: ShardTable) -> tuple[list[list[str]], tuple[str, ...]]:
             raise ValueError(f"status.shardTable cannot be unpacked: {error}") from error
         *lines, nodes = text.split("\n")
         columns = [line.split(",") for line in lines]
-        return [list(row) for row in zip(*columns, strict=True)], tuple(nodes.split(",")) if nodes else ()
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        return _filled(rows), tuple(nodes.split(",")) if nodes else ()
     rows = [row.split(",") for row in table.text.split(";")] if table.text else []
-    return [row + [""] * (_CELLS - len(row)) for row in rows], table.nodes
+    return _filled(rows), table.nodes
+
+
+def _filled(rows: list[list[str]]) -> list[list[str]]:
+    return [row + [""] * (_CELLS - len(row)) for row in rows]
 
 
 def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
@@ -157,14 +191,15 @@ def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
     try:
         records = [_record_of(shard, row, nodes) for shard, row in enumerate(rows)]
     except IndexError as error:
-        raise ValueError("status.shardTable refers to a signal or a node that there is not") from error
+        raise ValueError("status.shardTable refers to a signal, a notice or a node that there is not") from error
     records += [ShardRecord(shard=shard) for shard in range(len(records), shards)]
     return records
 
 
 def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
-    head, signal, since_cell, done_cell, recorded, base, setbacks, user_failures, not_before, node = row
-    since, done = float(since_cell or 0), int(done_cell or 0)
+    head, signal, since_cell, done_cell, recorded, base, setbacks, user_failures, not_before, node, *announced = row
+    notice, noticed_cell, deadline, heir = announced
+    since, noticed_at, done = float(since_cell or 0), float(noticed_cell or 0), int(done_cell or 0)
     return ShardRecord(
         shard=shard,
         state=ShardState(head[:1]),
@@ -178,6 +213,11 @@ def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
         user_failures=int(user_failures or 0),
         not_before=int(since) + int(not_before) if not_before else 0,
         node=nodes[int(node) - 1] if node else "",
+        notice=_NOTICES[int(notice or 0)],
+        noticed_at=noticed_at,
+        deadline=int(noticed_at) + int(deadline) if deadline else 0,
+        heir=int(heir.removesuffix(_ENDED) or 0),
+        heir_ended=heir.endswith(_ENDED),
     )
 
 

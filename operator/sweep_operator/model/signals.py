@@ -62,6 +62,11 @@ class Signal(StrEnum):
     # The attempt is made of something else than the run's results so far, and the specification does not allow that.
     DRIFT = "Drift"
 
+    # The cloud had announced that it takes the machine away: the words of `NoticeKind`.
+    GCE_PREEMPTED = "GcePreempted"
+    EC2_INTERRUPTION = "Ec2SpotInterruption"
+    AZURE_PREEMPT = "AzurePreempt"
+
     @property
     def is_reclaim(self) -> bool:
         """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""
@@ -99,6 +104,9 @@ _RECLAIMS = frozenset(
         Signal.POD_DELETED,
         Signal.POD_VANISHED,
         Signal.CONTAINER_LOST,
+        Signal.GCE_PREEMPTED,
+        Signal.EC2_INTERRUPTION,
+        Signal.AZURE_PREEMPT,
     }
 )
 _INFRASTRUCTURE = frozenset(

@@ -116,6 +116,8 @@ def _pod(
     if spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = math.ceil(sweep.spec.flush_seconds)
     private = _private_environment(sweep, settings=settings, template=spec, digest=digest, program=program)
+    if order.take_after is not None:
+        private[names_of.TAKE_AFTER] = str(order.take_after)
     private[names_of.STOP_PATH] = stop_path if hooked else ""
     sidecar_environment = [
         *_variables(public | private),

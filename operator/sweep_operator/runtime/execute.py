@@ -191,7 +191,10 @@ class Executor:
 
     def _refused(self, sweep: Sweep, refusal: Refusal) -> Creation:
         logger.warning("%s/%s: not created: %s: %s", sweep.namespace, sweep.name, refusal.reason, refusal.message)
-        return Creation(retry_at=self._clock() + refusal.retry_seconds, problem=refusal.reason, message=refusal.message)
+        now = self._clock()
+        return Creation(
+            retry_at=now + refusal.retry_seconds, problem=refusal.reason, message=refusal.message, refused_at=now
+        )
 
     async def _delete(self, deletion: DeletePod) -> None:
         pod = deletion.pod
@@ -216,13 +219,21 @@ class Executor:
     def _tell_reclaim(self, sweep: Sweep, order: CreateAttempt, reclaim: Reclaim, created_at: float) -> None:
         seconds = max(0.0, created_at - reclaim.time)
         self._metrics.relaunch_seconds.observe(seconds)
-        message = (
-            f"shard {reclaim.shard} was reclaimed from node {reclaim.node or 'unknown'} ({reclaim.signal}): "
-            f"{reclaim.items_safe} items safe, attempt {order.attempt} created after {seconds:.1f} s"
-        )
-        self._events.post(sweep, SweepEvent(reason="Reclaimed", message=message, warning=True))
+        if order.take_after is not None:
+            # Not reclaimed yet: that is said when it takes over.
+            message = (
+                f"shard {order.shard}: attempt {order.attempt} created {seconds:.1f} s after {reclaim.signal} was "
+                f"announced, to take over from attempt {reclaim.attempt}"
+            )
+            self._events.post(sweep, SweepEvent(reason="AttemptCreated", message=message))
+            return
+        told = reclaim.told(replacement=order.attempt, seconds=seconds)
+        self._events.post(sweep, SweepEvent(reason="Reclaimed", message=told, warning=True))
 
     def _count(self, snapshot: Snapshot, plan: Plan) -> None:
+        for old, new in zip(snapshot.sweep.status.records, plan.status.records, strict=True):
+            if new.notice and new.noticed_at != old.noticed_at:
+                self._metrics.notices.labels(kind=new.notice.value).inc()
         before = snapshot.sweep.status.reclaims_by_signal
         for signal, count in plan.status.reclaims_by_signal.items():
             self._metrics.reclaims.labels(signal=signal).inc(count - before.get(signal, 0))

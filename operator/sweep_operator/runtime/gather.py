@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from sweep_operator.decide.missing import is_on_its_way, missing
+from sweep_operator.decide.missing import Sought, is_on_its_way, missing
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.kube.informer import Informer
 from sweep_operator.kube.projection import node_view, pod_view
 from sweep_operator.model.observed import Creation, NodeView, PodView, Presence, Role
-from sweep_operator.model.shard_record import ShardRecord
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
 from sweep_operator.runtime.attempts import Attempts
@@ -58,7 +57,7 @@ class Gatherer:
         sweep = self._sweeps.sweep(key)
         if sweep is None:
             return None
-        current = {record.attempt for record in sweep.status.records if record.attempt}
+        current = {attempt for record in sweep.status.records for attempt in record.attempts}
         self._attempts.keep_only(sweep.uid, current)
         self._reports.keep_only(sweep.uid, current)
         pods = list(self._pods.pods_of(key, sweep.uid))
@@ -80,19 +79,19 @@ class Gatherer:
         """Ask the API server for pods that should be there but are not cached, and return the attempts without one."""
         cached = {pod.attempt for pod in pods if pod.role is Role.ATTEMPT}
         self._attempts.saw(sweep.uid, cached)
-        records = missing(sweep.status.records, pods=pods, creations=self._attempts.of(sweep.uid), now=self._clock())
+        sought = missing(sweep.status.records, pods=pods, creations=self._attempts.of(sweep.uid), now=self._clock())
         in_flight = asyncio.Semaphore(_REQUESTS_IN_FLIGHT)
 
-        async def ask_for(record: ShardRecord) -> PodView | None:
+        async def ask_for(pod: Sought) -> PodView | None:
             async with in_flight:
-                return await self._ask_for(sweep, record)
+                return await self._ask_for(sweep, pod)
 
-        found = await asyncio.gather(*(ask_for(record) for record in records))
+        found = await asyncio.gather(*(ask_for(pod) for pod in sought))
         pods += [pod for pod in found if pod is not None]
-        return {record.attempt for record, pod in zip(records, found, strict=True) if pod is None}
+        return {asked.attempt for asked, pod in zip(sought, found, strict=True) if pod is None}
 
-    async def _ask_for(self, sweep: Sweep, record: ShardRecord) -> PodView | None:
-        name = names.attempt_pod_name(sweep=sweep.name, sweep_uid=sweep.uid, shard=record.shard, attempt=record.attempt)
+    async def _ask_for(self, sweep: Sweep, pod: Sought) -> PodView | None:
+        name = names.attempt_pod_name(sweep=sweep.name, sweep_uid=sweep.uid, shard=pod.shard, attempt=pod.attempt)
         try:
             return pod_view(await self._client.get(paths.pod(sweep.namespace, name)))
         except ApiError as error:
@@ -109,7 +108,7 @@ class Gatherer:
         named = {pod.node for pod in pods} | {record.node_name for record in sweep.status.records}
         nodes = {name: node for name in named if (node := self._nodes.get("", name)) is not None}
         if not self._nodes.forbidden:
-            current = {record.attempt for record in sweep.status.records}
+            current = {attempt for record in sweep.status.records for attempt in record.attempts}
             awaited = {pod.node for pod in pods if pod.role is not Role.ATTEMPT or pod.attempt in current}
             for name in sorted(awaited - nodes.keys() - {""}):
                 node = await self._ask_for_node(name)

@@ -19,6 +19,9 @@ class Metrics:
             buckets=(0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600),
             registry=self.registry,
         )
+        self.notices = Counter(
+            "resumable_sweep_notices", "What clouds have announced, by notice.", ["kind"], registry=self.registry
+        )
         self.reconciles = Counter(
             "resumable_sweep_reconciles", "Looks at a sweep, by result.", ["result"], registry=self.registry
         )

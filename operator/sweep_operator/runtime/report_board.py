@@ -26,7 +26,7 @@ class ReportBoard:
         if known is not None and report.sequence <= known.sequence:
             return False
         self._reports[sweep_uid][report.attempt] = report
-        return known is None or (known.stage, known.problem) != (report.stage, report.problem)
+        return known is None or _telling_part(known) != _telling_part(report)
 
     def keep_only(self, sweep_uid: str, attempts: set[int]) -> None:
         """Drop the reports of attempts that are not current any more."""
@@ -37,3 +37,7 @@ class ReportBoard:
     def forget(self, sweep_uid: str) -> None:
         """Drop the reports of a sweep that is gone."""
         self._reports.pop(sweep_uid, None)
+
+
+def _telling_part(report: Report) -> tuple[object, ...]:
+    return report.stage, report.problem, report.notice, report.restore_bytes > 0

@@ -9,9 +9,11 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from resumable_sweep.contract.report import REPORT_PATH, Answer, Experiment, Report, parsed_report
+from sweep_operator.decide.notices import is_noted
 from sweep_operator.kube.client import ApiError
 from sweep_operator.kube.informer import Informer
 from sweep_operator.model.observed import NodeView, PodView, Role
+from sweep_operator.model.shard_record import ShardRecord
 from sweep_operator.runtime.health import Health
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.pod_index import PodIndex
@@ -115,20 +117,34 @@ class Server:
             return Answer()
         record = sweep.status.records[pod.shard]
         # What an earlier attempt still has to say changes nothing any more.
-        if record.attempt == pod.attempt and self._reports.post(pod.sweep_uid, report):
+        if pod.attempt in record.attempts and self._reports.post(pod.sweep_uid, report):
             self._queue.add(key)
-        node = self._nodes.get("", pod.node)
-        return Answer(superseded=record.attempt > pod.attempt, experiment=experiment_of(pod, node))
+        return answer_to(report, record, pod=pod, node=self._nodes.get("", pod.node))
 
 
-def experiment_of(pod: PodView, node: NodeView | None) -> Experiment:
+def answer_to(report: Report, record: ShardRecord, *, pod: PodView, node: NodeView | None) -> Answer:
+    """Return what a pod's sidecar hears; `record` is its shard's as the written status has it.
+
+    An attempt is superseded by one that has taken its place, never by one that only waits to.
+    """
+    is_current = record.attempt == pod.attempt
+    noticed = report.notice.is_hard or (is_current and record.notice.is_hard)
+    return Answer(
+        superseded=record.attempt > pod.attempt,
+        notice_noted=is_current and is_noted(record, report.notice),
+        may_take=is_current,
+        experiment=experiment_of(pod, node, noticed=noticed),
+    )
+
+
+def experiment_of(pod: PodView, node: NodeView | None, *, noticed: bool = False) -> Experiment:
     """Return how the experiment's own containers stand.
 
-    They have not succeeded, whatever their exit codes, where they were told to end: a program that traps SIGTERM and
-    exits 0 has not finished.
+    They have not succeeded, whatever their exit codes, where they were told to end: a program that traps SIGTERM, or
+    (where `noticed`) stops for a cloud's notice, and exits 0 has not finished.
     """
     codes = [main.exit_code for main in pod.mains]
-    told = pod.deleted or pod.disruption or (node is not None and (node.shutting_down or node.terminating))
+    told = noticed or pod.deleted or pod.disruption or (node is not None and (node.shutting_down or node.terminating))
     if told and codes and None not in codes:
         return Experiment.FAILED
     if not codes:

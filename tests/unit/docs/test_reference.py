@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from resumable_sweep.contract.outcome import Exit
+from resumable_sweep.contract.report import NoticeKind
 from sweep_operator.api import Phase
 from sweep_operator.decide.classify import finding_of
 from sweep_operator.kube import projection
@@ -32,7 +33,9 @@ PAGE = (ROOT / "docs" / "reference" / "signals-and-conditions.md").read_text()
 # that are Kubernetes' own.
 SPEAKERS = (
     "operator/sweep_operator/decide/housekeeping.py",
+    "operator/sweep_operator/decide/notices.py",
     "operator/sweep_operator/decide/shard.py",
+    "operator/sweep_operator/decide/succession.py",
     "operator/sweep_operator/decide/summary.py",
     "operator/sweep_operator/decide/sweep.py",
     "operator/sweep_operator/model/observed.py",
@@ -105,7 +108,7 @@ def pod() -> dict[str, Any]:
             "template": {"spec": {"containers": [{"name": "main", "image": "main:1"}]}},
         },
     }
-    order = CreateAttempt(shard=0, attempt=2, resumes=True)
+    order = CreateAttempt(shard=0, attempt=2, resumes=True, take_after=35)
     return pod_for(sweep_of(manifest), order, settings=PodSettings(sidecar_image="sidecar:1"), stop_path="/stop")
 
 
@@ -116,6 +119,11 @@ def variables(container: dict[str, Any]) -> set[str]:
 def test_every_signal_has_its_row_and_class() -> None:
     table = {named(row[0])[0]: row[1] for row in rows(section("Signals")) if len(row) == 3 and named(row[0])}
     assert table == {signal.value: class_of(signal) for signal in Signal if signal is not Signal.NONE}
+
+
+def test_every_notice_has_its_row_and_kind() -> None:
+    table = {named(row[0])[0]: row[1] for row in rows(section("Notices"))}
+    assert table == {kind.value: "hard" if kind.is_hard else "advice" for kind in NoticeKind if kind}
 
 
 def test_every_taint_that_announces_a_node_s_end_is_named() -> None:

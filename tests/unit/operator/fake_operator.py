@@ -101,7 +101,7 @@ class FakeOperator:
             status=self.status,
             manifest=manifest(),
         )
-        current = {record.attempt for record in sweep.status.records if record.attempt}
+        current = {attempt for record in sweep.status.records for attempt in record.attempts}
         self.attempts.keep_only(UID, current)
         self.reports.keep_only(UID, current)
         pods = list(self.cached.values())

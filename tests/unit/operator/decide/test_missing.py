@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from builders import NOW, pod, record
 
-from sweep_operator.decide.missing import CACHE_LAG_SECONDS, missing
+from sweep_operator.decide.missing import CACHE_LAG_SECONDS, Sought, missing
 from sweep_operator.model.observed import Creation
 from sweep_operator.model.shard_record import ShardState
 
@@ -48,4 +48,4 @@ S = ShardState
 def test_the_api_server_is_asked(state: S, pods: Any, creation: Creation | None, asked: bool) -> None:
     current = record(0, state, attempt=1)
     creations = {} if creation is None else {1: creation}
-    assert missing([current], pods=pods, creations=creations, now=NOW) == ([current] if asked else [])
+    assert missing([current], pods=pods, creations=creations, now=NOW) == ([Sought(0, 1)] if asked else [])

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import base64
 import random
+import zlib
+from typing import Any
 
 import pytest
 from builders import NOW, node
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resumable_sweep.contract.report import NoticeKind
 from sweep_operator.model.shard_record import (
     ShardRecord,
     ShardState,
@@ -19,6 +23,19 @@ from sweep_operator.model.signals import Signal
 
 counts = st.integers(0, 2000)
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=40)
+
+
+@st.composite
+def notices(draw: st.DrawFn) -> dict[str, Any]:
+    """The fields of a record that a notice fills."""
+    heir = draw(st.integers(0, 10**6))
+    return {
+        "notice": draw(st.sampled_from(NoticeKind)),
+        "noticed_at": draw(st.one_of(st.just(0.0), st.integers(0, 20_000_000_000).map(lambda tenths: tenths / 10))),
+        "deadline": draw(st.one_of(st.just(0), st.integers(1, 2_000_000_000))),
+        "heir": heir,
+        "heir_ended": bool(heir) and draw(st.booleans()),
+    }
 
 
 @st.composite
@@ -38,6 +55,7 @@ def records(draw: st.DrawFn, most: int = 5) -> list[ShardRecord]:
             user_failures=draw(counts),
             not_before=draw(st.one_of(st.just(0), st.integers(1, 2_000_000_000))),
             node=draw(st.sampled_from(["", *nodes])),
+            **draw(notices()),
         )
         for shard in range(draw(st.integers(0, most)))
     ]
@@ -62,6 +80,26 @@ def test_a_short_table_can_be_read_by_people() -> None:
     assert table_of([active, ShardRecord(shard=1)]) == ShardTable("A5,,,3,1,3,,,,1;W", ("n/abcdef",))
 
 
+def test_a_noticed_shard_can_be_read_by_people() -> None:
+    noticed = ShardRecord(
+        shard=0,
+        state=ShardState.ACTIVE,
+        attempt=5,
+        notice=NoticeKind.EC2_INTERRUPTION,
+        noticed_at=100.5,
+        deadline=220,
+        heir=7,
+    )
+    assert table_of([noticed]).text == "A5,,,,,,,,,,2,100.5,120,7"
+    assert table_of([noticed.changed(heir_ended=True)]).text.endswith(",7x")
+
+
+def test_a_packed_table_of_the_version_before_notices_is_read() -> None:
+    columns = ["A5", "", "", "3", "1", "3", "", "", "", "1"]
+    text = "z" + base64.b64encode(zlib.compress("\n".join([*columns, "n/abcdef"]).encode())).decode()
+    assert records_of(ShardTable(text), shards=1) == records_of(ShardTable("A5,,,3,1,3,,,,1", ("n/abcdef",)), shards=1)
+
+
 def test_shards_beyond_the_table_are_new() -> None:
     assert records_of(ShardTable("C1"), shards=2)[1] == ShardRecord(shard=1)
 
@@ -73,7 +111,8 @@ def test_shards_beyond_the_table_are_new() -> None:
         (ShardTable("X1"), 1),
         (ShardTable("A1,999"), 1),
         (ShardTable("A1,,,,,,,,,1"), 1),
-        (ShardTable("A1,,,,,,,,,,,"), 1),
+        (ShardTable("A1,,,,,,,,,,99"), 1),
+        (ShardTable("A1,,,,,,,,,,,,,,"), 1),
         (ShardTable("zzz"), 1),
         (ShardTable("zAAAA"), 1),
         (ShardTable("Aone"), 1),
@@ -83,6 +122,7 @@ def test_shards_beyond_the_table_are_new() -> None:
         "an unknown state",
         "an unknown signal",
         "a node that is not listed",
+        "an unknown notice",
         "too many cells",
         "not base64",
         "not deflated",
@@ -149,5 +189,14 @@ def test_the_order_of_signals_is_for_ever() -> None:
         "DeletionByTaintManager",
         "PreemptionByScheduler",
     ]
-    last = ["StoppedByOperator", "ContainerLost", "CheckpointDamaged", "Drift"]
+    last = ["CheckpointDamaged", "Drift", "GcePreempted", "Ec2SpotInterruption", "AzurePreempt"]
     assert [signal.value for signal in Signal][-len(last) :] == last
+
+
+def test_the_order_of_notices_is_for_ever() -> None:
+    assert [kind.value for kind in NoticeKind][:4] == ["", "GcePreempted", "Ec2SpotInterruption", "AzurePreempt"]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind.is_hard])
+def test_a_hard_notice_is_a_signal_of_the_same_name(kind: NoticeKind) -> None:
+    assert Signal(kind.value).is_reclaim
