@@ -200,12 +200,15 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
         message += f"; the program has skipped {merged.skipped} items, they are in {merged.skipped_url}"
     if merged.left_out:
         message += f"; {merged.left_out} records of keys that are no items of this run were left out"
+    if merged.open:
+        message += f"; {merged.open} items have neither a result nor a skip, their shards are complete by exit code"
     details = {
         "url": merged.url,
         "sha256": merged.sha256,
         "items": merged.items,
         "skipped": merged.skipped,
         "skipped_url": merged.skipped_url,
+        "open": merged.open,
         "provenance_url": merged.provenance_url,
     }
     return Exit.OK, Outcome("Merged", message, details)

@@ -103,7 +103,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "checkpoint.append": ["logs/**/*.csv", "[ab]?.txt"],
         "checkpoint.progress": "Gmat",
     },
-    "items that are not counted": {"checkpoint.progress": "None"},
+    "items that are not counted": {"checkpoint.progress": "None", "completion": "ExitCode"},
+    "items that nobody names or counts": {"checkpoint.progress": "None", "items": ABSENT},
     "completion by what is recorded": {"completion": "Recorded"},
     "completion by exit code": {"completion": "ExitCode"},
     "a history that is kept short": {"checkpoint.keep": {"generations": 1, "after": "24h"}},
@@ -217,6 +218,14 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["spec.checkpoint.progress", '"Csv"', '"Auto", "Sweep", "Mime", "Gmat", "None"'],
     ),
     "a completion nobody knows": ({"completion": "Exit"}, ["spec.completion", '"Exit"', '"Recorded", "ExitCode"']),
+    "items that are named and never counted": (
+        {"checkpoint.progress": "None"},
+        ["spec.completion", "no shard would ever be complete", "nothing is recorded; set completion to ExitCode"],
+    ),
+    "records that never say that they are all": (
+        {"checkpoint.progress": "Gmat", "items": ABSENT, "completion": "Recorded"},
+        ["spec.completion", "with checkpoint.progress Gmat no record says that it is the last one; name the items"],
+    ),
     "a history of nothing": ({"checkpoint.keep": {"generations": 0}}, ["spec.checkpoint.keep.generations", "to 1"]),
     "a history without a length": ({"checkpoint.keep": {}}, ["spec.checkpoint.keep.generations: Required value"]),
     "a history that ends too soon": (

@@ -122,6 +122,14 @@ class Budgets(ApiModel):
     with growing pauses. One failure more and the shard, and with it the sweep, has failed."""
 
 
+_NEVER_COMPLETE = (
+    "(self.checkpoint.progress == 'None' && "
+    "(has(self.completion) ? self.completion == 'Recorded' : has(self.items))) || "
+    "(self.checkpoint.progress in ['Mime', 'Gmat'] && !has(self.items) && has(self.completion) && "
+    "self.completion == 'Recorded')"
+)
+
+
 class ResumableSweepSpec(ApiModel):
     """What is to be run, on what, and where its results are kept."""
 
@@ -130,6 +138,15 @@ class ResumableSweepSpec(ApiModel):
             immutable_or_absent(name="items", why="shards that are relaunched would get other items"),
             immutable_or_absent(name="runId", why="what is recorded so far is kept under it"),
             immutable_or_absent(name="resumeFrom", why="shards that are relaunched would start from elsewhere"),
+            Rule(
+                check=f"!({_NEVER_COMPLETE})",
+                static="no shard would ever be complete: with checkpoint.progress None nothing is recorded, and with "
+                "Mime or Gmat no record says that it is the last one; name the items, or set completion to ExitCode",
+                message="'no shard would ever be complete: with checkpoint.progress ' + self.checkpoint.progress + "
+                "(self.checkpoint.progress == 'None' ? ' nothing is recorded; set completion to ExitCode' : "
+                "' no record says that it is the last one; name the items, or set completion to ExitCode')",
+                field=".completion",
+            ),
         )
     )
 

@@ -58,14 +58,15 @@ def test_results_are_merged() -> None:
     assert [event.message for event in result.events] == ["12 results in gs://m"]
 
 
-def test_skipped_items_are_done_with_and_spoken_of() -> None:
+def test_skipped_items_are_done_with_and_open_ones_spoken_of() -> None:
     of = sweep()
-    details = {**MERGED.details, "items": 10, "skipped": 2, "skipped_url": "gs://s"}
+    details = {**MERGED.details, "items": 10, "skipped": 2, "skipped_url": "gs://s", "open": 3}
     done = chore(Role.MERGE, phase="Succeeded", code=0, outcome=Outcome("Merged", "", details))
     result = merge(of.status, snapshot(of, done), now=NOW)
     assert result.status.done == 12
     assert result.status.merged == Merged(url="gs://m", sha256="def", items=10, provenance_url="gs://p")
-    expected = "10 results in gs://m; the program has skipped 2 items, they are in gs://s"
+    expected = "10 results in gs://m; the program has skipped 2 items, they are in gs://s; "
+    expected += "3 items have no result, their shards are complete by exit code alone"
     assert [event.message for event in result.events] == [expected]
 
 
