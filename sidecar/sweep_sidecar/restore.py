@@ -23,6 +23,7 @@ from sweep_sidecar.placing import Placing
 from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.settings import AttemptSettings, SettingsInvalid
 from sweep_sidecar.store import Store, open_store, prove_create_only, url_of
+from sweep_sidecar.succession import Turn
 
 
 class SourceInvalid(SettingsInvalid):
@@ -72,6 +73,7 @@ def restored_attempt(
     clock: Callable[[], float],
     open_run: Callable[[str], Store] = open_store,
     progress: RestoreProgress | None = None,
+    turn: Turn | None = None,
 ) -> Restored:
     """Take the shard and restore its newest generation that is whole into the snapshot directory.
 
@@ -84,6 +86,8 @@ def restored_attempt(
         Opens the folder of the run that a shard without a generation of its own starts from.
     progress:
         Told how far it has come.
+    turn:
+        Says when the shard may be taken; None: at once.
 
     Raises
     ------
@@ -99,6 +103,8 @@ def restored_attempt(
     admit(store, _made_of(settings), allowed=settings.allow_drift, attempt=settings.attempt, clock=clock)
     writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
+    if turn is not None:
+        turn.wait(log, attempt=settings.attempt)
     taken = log.take(_provenance(settings))
     progress = progress or RestoreProgress(report_of(settings), tell=lambda report: None, monotonic=time.monotonic)
     fetching = _Fetching(settings, Placing(settings.snapshot, settings.private, progress))

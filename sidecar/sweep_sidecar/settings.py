@@ -61,6 +61,8 @@ class AttemptSettings:
     interval_s: float
     flush_timeout_s: float
     """How long the pod has to end and to store what it has, once it has to go."""
+    take_after_s: float
+    """How long a restore that was begun ahead of time waits at most for the attempt before it to end; 0 = not at all."""
     commit: tuple[str, ...]
     """Patterns of the files by whose presence a directory is a whole checkpoint, or names of formats."""
     append: tuple[str, ...]
@@ -135,6 +137,7 @@ class AttemptSettings:
             snapshot=Path(_text(environment, names.SNAPSHOT_DIR)),
             checkpoint_file=PurePosixPath(checkpoint_file).as_posix() if checkpoint_file else "",
             interval_s=_seconds(environment, names.INTERVAL, default=10.0),
+            take_after_s=_seconds(environment, names.TAKE_AFTER, default=0.0),
             flush_timeout_s=_seconds(environment, names.FLUSH_TIMEOUT, default=300.0),
             commit=_patterns(environment, names.COMMIT),
             append=_patterns(environment, names.APPEND),

@@ -21,6 +21,7 @@ COMPLETE = {
     "SWEEP_PROGRAM_SHA256": "c0ffee",
     "SWEEP_ALLOW_DRIFT": "Images,All",
     "SWEEP_FLUSH_TIMEOUT": "90",
+    "SWEEP_TAKE_AFTER": "35",
     "SWEEP_COMMIT": "orbax\nstep-*/DONE",
     "SWEEP_APPEND": "**/*.csv",
     "SWEEP_PROGRESS": "Gmat",
@@ -40,7 +41,7 @@ def test_the_environment_is_read() -> None:
     assert str(settings.notice_file) == "/sweep/snapshot/.sweep/notice.json"
     assert settings.images == ("a:1", "b:2")
     assert settings.token_file is None
-    assert settings.flush_timeout_s == 90
+    assert (settings.flush_timeout_s, settings.take_after_s) == (90, 35)
     assert (settings.commit, settings.append) == (("orbax", "step-*/DONE"), ("**/*.csv",))
     assert (settings.progress, settings.completion) == ("gmat", "ExitCode")
     assert (settings.program_sha256, settings.allow_drift) == ("c0ffee", {"Images", "All"})
@@ -49,10 +50,10 @@ def test_the_environment_is_read() -> None:
 
 
 def test_what_a_user_did_not_say_stays_as_it_was() -> None:
-    said = ("FLUSH_TIMEOUT", "COMMIT", "APPEND", "PROGRESS", "COMPLETION")
+    said = ("TAKE_AFTER", "FLUSH_TIMEOUT", "COMMIT", "APPEND", "PROGRESS", "COMPLETION")
     settings = AttemptSettings.from_environment({**COMPLETE, **{f"SWEEP_{name}": "" for name in said}})
     assert (settings.flush_timeout_s, settings.commit, settings.append) == (300, (), ())
-    assert (settings.progress, settings.completion) == ("auto", "")
+    assert (settings.progress, settings.completion, settings.take_after_s) == ("auto", "", 0)
 
 
 @pytest.mark.parametrize(
