@@ -2,26 +2,32 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from resumable_sweep._notice import read_notice
 from resumable_sweep.contract.acknowledgement import (
     Acknowledgement,
     acknowledgement_path,
     parsed_acknowledgement,
     requests_path,
 )
-from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
+from resumable_sweep.contract.report import Answer, Experiment, NoticeKind, Report, Stage
 from sweep_sidecar.mirror.life import MirrorLife
+from sweep_sidecar.mirror.pulse import STUCK_AFTER_S
 from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.notice.announcement import Announcement
 from sweep_sidecar.push import Pusher, ReportNumbers
 from sweep_sidecar.restore import restored_attempt
 from sweep_sidecar.settings import AttemptSettings
 from unit.sidecar.memory_store import MemoryStore
 from unit.sidecar.whole_life import ask
 
+PREEMPTED = Announcement(NoticeKind.GCE_PREEMPTED, 1_800_000_030.0)
 END = signal.SIGUSR2
 """Stands for SIGTERM, which pytest keeps for itself."""
 
@@ -39,12 +45,40 @@ class FakeOperator:
         return Answer(experiment=self.experiment(self._sealed), superseded=self.superseded)
 
 
+class FakeWatch:
+    """Announces what the test says, in the test's own thread."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.announce: Callable[[Announcement | None], None] = lambda announced: None
+
+    def start(self) -> None:
+        self.is_on = True
+
+    def stop(self) -> None:
+        self.is_on = False
+
+    def made(self, changed: Callable[[Announcement | None], None]) -> FakeWatch:
+        self.announce = changed
+        return self
+
+
 class Pod:
     """One pod whose experiment writes `out.bin`, and a mirror in threads of this process."""
 
-    def __init__(self, folder: Path, *, operator: FakeOperator | None, stop_path: str = "/stop/x") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        operator: FakeOperator | None,
+        stop_path: str = "/stop/x",
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.store = MemoryStore()
+        self.left: list[Report] = []
+        self.is_ending = False
         self.operator = operator
+        self.watch = FakeWatch()
         self.settings = AttemptSettings.from_environment(
             {
                 "SWEEP_STORE_URL": "memory://run",
@@ -74,6 +108,9 @@ class Pod:
                 self.store, self.settings, nonce=lambda: "m", clock=lambda: 1.0, tell=tell
             ),
             pusher_for=pusher_for,
+            monotonic=monotonic,
+            leave=lambda report: self.left.append(report),
+            watch_for=self.watch.made,
         )
         self.outcome: Report | BaseException | None = None
         self._ident = 0
@@ -98,6 +135,7 @@ class Pod:
         return ask(self.life.server.port, path)
 
     def end(self) -> Report:
+        self.is_ending = True
         signal.pthread_kill(self._thread.ident or 0, END)
         self._thread.join(30)
         assert isinstance(self.outcome, Report), self.outcome
@@ -283,3 +321,174 @@ def test_a_request_that_the_store_did_not_bear_is_answered_in_the_end(start: Cal
     assert pod.get("/flush") == 200
     assert pod.said().requests == request
     assert pod.said().message == ""
+
+
+def test_a_reclaim_that_is_announced_asks_the_experiment_to_stop_and_is_reported(start: Callable[..., Pod]) -> None:
+    operator = FakeOperator()
+    pod = start(operator)
+    pod.watch.announce(PREEMPTED)
+    noticed = read_notice(pod.settings.notice_file)
+    assert noticed is not None
+    assert (noticed.reason, noticed.deadline) == ("GcePreempted", 1_800_000_030.0)
+    while operator.told[-1].notice is NoticeKind.NONE:
+        assert pod.get("/healthz") == 200
+    assert operator.told[-1].notice_deadline == 1_800_000_030.0
+    assert pod.end().notice is NoticeKind.GCE_PREEMPTED
+    assert not pod.watch.is_on
+
+
+def test_what_is_new_is_stored_again_and_again_while_the_machine_is_going(start: Callable[..., Pod]) -> None:
+    pod = start()
+    pod.watch.announce(PREEMPTED)
+    for number in (1, 2):  # the next look at its own time would come after 600 s
+        pod.write(b"x" * number)
+        while "out.bin" not in pod.said().files or pod.said().files["out.bin"].size_bytes != number:
+            assert pod.get("/healthz") == 200, pod.outcome
+
+
+def test_a_reclaim_that_is_withdrawn_leaves_no_trace_but_doubt(start: Callable[..., Pod]) -> None:
+    operator = FakeOperator()
+    operator.experiment = lambda asked: Experiment.SUCCEEDED
+    pod = start(operator)
+    pod.watch.announce(PREEMPTED)
+    pod.watch.announce(None)
+    assert not pod.settings.notice_file.exists()
+    while operator.told[-1].notice is not NoticeKind.NONE:
+        assert pod.get("/healthz") == 200
+    pod.write(b"done")
+    # The program may have stopped for the notice.
+    assert pod.end().stage is Stage.SEALED
+
+
+def test_advice_is_reported_and_stores_what_is_new_but_stops_nobody(start: Callable[..., Pod]) -> None:
+    operator = FakeOperator()
+    operator.experiment = lambda asked: Experiment.SUCCEEDED
+    pod = start(operator)
+    pod.write(b"content")
+    pod.watch.announce(Announcement(NoticeKind.EC2_REBALANCE))
+    while "out.bin" not in pod.said().files or operator.told[-1].notice is NoticeKind.NONE:
+        assert pod.get("/healthz") == 200, pod.outcome
+    assert not pod.settings.notice_file.exists()
+    assert pod.end().stage is Stage.COMPLETE
+
+
+def test_a_mirror_that_was_started_again_knows_that_the_experiment_was_asked_to_stop(tmp_path: Path) -> None:
+    operator = FakeOperator()
+    operator.experiment = lambda asked: Experiment.SUCCEEDED
+    notice = tmp_path / "snapshot" / ".sweep" / "notice.json"
+    notice.parent.mkdir(parents=True)
+    notice.write_text("{}")
+    pod = Pod(tmp_path / "snapshot", operator=operator)
+    pod.start()
+    try:
+        while pod.get("/healthz") != 200:
+            assert pod.outcome is None, pod.outcome
+        pod.watch.announce(None)
+        assert not notice.exists()
+        pod.write(b"done")
+        assert pod.end().stage is Stage.SEALED
+    finally:
+        pod.close()
+
+
+def test_nothing_is_told_of_a_reclaim_before_it_is_known_where_the_attempt_stands(tmp_path: Path) -> None:
+    operator = FakeOperator()
+    pod = Pod(tmp_path / "snapshot", operator=operator)
+    pod.watch.announce(PREEMPTED)
+    assert pod.life._pusher is not None
+    assert pod.life._pusher._newest is None
+    pod.start()
+    try:
+        while not operator.told:
+            assert pod.outcome is None, pod.outcome
+        assert operator.told[0].notice is NoticeKind.GCE_PREEMPTED
+    finally:
+        pod.close()
+
+
+def test_each_generation_is_left_as_last_words_at_once(start: Callable[..., Pod]) -> None:
+    """SIGKILL leaves no time for them."""
+    pod = start()
+    pod.write(b"content")
+    assert pod.get("/flush") == 200
+    assert pod.left[-1].generation == 2
+    assert pod.left[-1].stage is Stage.MIRRORING
+    assert pod.end() == pod.left[-1]
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_start_the_mirror_again(start: Callable[..., Pod]) -> None:
+    pod = start()
+    pod.write(b"content")
+    pod.store.fault = lambda call, key: "lost"
+    assert pod.get("/flush") == 503
+    assert pod.get("/healthz") == 200
+    pod.store.fault = lambda call, key: None
+
+
+def test_a_worker_that_hangs_is(tmp_path: Path) -> None:
+    turned = 0.0
+    hangs, go_on = threading.Event(), threading.Event()
+    pod = Pod(tmp_path / "snapshot", operator=None, monotonic=lambda: time.monotonic() + turned)
+    pod.start()
+    try:
+        while pod.get("/healthz") != 200:
+            assert pod.outcome is None, pod.outcome
+
+        def hang() -> None:
+            hangs.set()
+            go_on.wait(60)
+
+        pod.store.fault = lambda call, key: hang
+        pod.write(b"content")
+        assert pod.get("/stop/x") == 200
+        assert hangs.wait(30)
+        assert pod.get("/healthz") == 200
+        turned = 2 * STUCK_AFTER_S
+        while pod.get("/healthz") == 200:  # what it computed until it hung still counts at the first look
+            turned += 2 * STUCK_AFTER_S
+        pod.store.fault = lambda call, key: None
+        go_on.set()
+        while pod.get("/healthz") != 200:
+            assert pod.outcome is None, pod.outcome
+    finally:
+        go_on.set()
+        pod.close()
+
+
+def test_the_last_flush_is_not_tried_for_ever(tmp_path: Path) -> None:
+    turned = 0.0
+    pod = Pod(tmp_path / "snapshot", operator=None, monotonic=lambda: time.monotonic() + turned)
+    pod.start()
+    try:
+        while pod.get("/healthz") != 200:
+            assert pod.outcome is None, pod.outcome
+        pod.write(b"content")
+        asked = threading.Event()
+
+        def refused(call: str, key: str) -> str:
+            nonlocal turned
+            if pod.is_ending:
+                asked.set()
+                turned += 30
+            return "lost"
+
+        pod.store.fault = refused
+        report = pod.end()
+        assert asked.is_set()
+        assert 300 <= turned < 600
+        assert (report.stage, report.problem) == (Stage.MIRRORING, "StoreUnreachable")
+        assert pod.left[-1] == report
+    finally:
+        pod.close()
+
+
+def test_the_metrics_say_what_was_done(start: Callable[..., Pod]) -> None:
+    pod = start()
+    pod.write(b"content")
+    assert pod.get("/flush") == 200
+    with urllib.request.urlopen(f"http://127.0.0.1:{pod.life.server.port}/metrics", timeout=30) as answer:
+        kind, text = answer.headers["Content-Type"], answer.read().decode()
+    assert kind.startswith("text/plain; version=0.0.4")
+    assert "resumable_sweep_mirror_generations_total 1\n" in text
+    assert 'resumable_sweep_mirror_looks_total{outcome="held"}' in text
+    assert "resumable_sweep_mirror_items_done 0\n" in text
