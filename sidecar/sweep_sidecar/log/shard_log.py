@@ -226,8 +226,13 @@ class ShardLog(LogReader):
         assert written is not None
         return written
 
-    def settle(self) -> Stored | None:
+    def settle(self, *, send: bool = True) -> Stored | None:
         """Bring the entry that is on its way to its slot; None where there is none.
+
+        Parameters
+        ----------
+        send:
+            False where it must not arrive any more: then it is only seen whether it has, and forgotten if not.
 
         Raises
         ------
@@ -237,6 +242,9 @@ class ShardLog(LogReader):
         if entry is None:
             return None
         data = entry.to_bytes()
+        if not send and not self.store.list(layout.entry_key(self.folder, entry.seq), limit=1):
+            self._on_its_way = None
+            return None
         created = self.store.create(layout.entry_key(self.folder, entry.seq), data)
         if created is Creation.EXISTS:
             winner = self.read(entry.seq)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +11,13 @@ from resumable_sweep.contract.acknowledgement import Durable
 from resumable_sweep.contract.items import parsed_items
 from resumable_sweep.contract.log_format import LogInvalid
 from resumable_sweep.contract.report import Experiment, Report, Stage
+from sweep_sidecar.blobs import FRESH_S, Blobs, Moment, now
 from sweep_sidecar.capture.capturer import Capturer, Look, Problem
-from sweep_sidecar.content import ContentReader, store_blob
+from sweep_sidecar.content import ContentReader
 from sweep_sidecar.items import identities
 from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, Stored, Writer
 from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded, check_take
-from sweep_sidecar.log.generation import FileVersion, Generation, Segment, has_path
+from sweep_sidecar.log.generation import FileVersion, Generation, has_path
 from sweep_sidecar.log.shard_log import ShardLog
 from sweep_sidecar.mirror.acknowledging import AcknowledgementFile
 from sweep_sidecar.mirror.proof import may_prove_by_exit, proof_by_exit, proof_of
@@ -28,7 +27,6 @@ from sweep_sidecar.settings import AttemptSettings
 from sweep_sidecar.store import Store, Unreachable
 
 _LOG = logging.getLogger(__name__)
-_BLOBS_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +46,8 @@ class AttemptWriter:
     ----------
     tell:
         Called with the attempt's state whenever it changes.
+    moment:
+        Returns the moment by which blobs grow too old to be referred to.
     """
 
     def __init__(
@@ -58,20 +58,16 @@ class AttemptWriter:
         nonce: Callable[[], str],
         clock: Callable[[], float],
         tell: Callable[[Report], None],
+        moment: Callable[[], Moment] = now,
     ) -> None:
         self._store = store
         self._settings = settings
-        self._nonce = nonce
         self._tell = tell
         writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
         self._log = ShardLog(store, settings.folder, writer=writer, clock=clock)
-        self._capturer = Capturer(
-            settings.snapshot, self._store_blob, named=settings.checkpoint_file, progress=settings.progress
-        )
-        self._blobs: OrderedDict[bytes, Segment] = OrderedDict()
-        self._damaged: frozenset[str] = frozenset()
-        self.writes = 0
-        """How many objects this writer has created, or tried to."""
+        self._blobs = Blobs(store, nonce=nonce, moment=moment)
+        self._capturer = self._new_capturer()
+        self._entries_written = 0
         self._published = _Published(seq=None, files={}, counted=Counted(), items_done=0)
         self._on_its_way: tuple[Kind, _Published | None] | None = None
         self._items: frozenset[str] | None = None
@@ -89,6 +85,11 @@ class AttemptWriter:
             sequence=0,
             stage=Stage.MIRRORING,
         )
+
+    @property
+    def writes(self) -> int:
+        """How many objects this writer has created, or tried to."""
+        return self._entries_written + self._blobs.writes
 
     @property
     def has_ended(self) -> bool:
@@ -129,7 +130,7 @@ class AttemptWriter:
             restore_problem=restored.problem,
             restore_message=restored.message,
         )
-        self._damaged = frozenset(restored.damaged)
+        self._blobs.damaged = frozenset(restored.damaged)
         with _Ending(self):
             head = self._log.head()
             if head is None or head.entry.writer.attempt < self._settings.attempt:
@@ -151,8 +152,7 @@ class AttemptWriter:
             return
         with _Ending(self):
             self._settle()
-            look = self._capturer.look(last=last)
-            self._last_look = look
+            look = self._last_look = self._fresh_look(last=last)
             problem = self._refusal(look, last=last) or look.unsettled
             self._change(
                 items_recorded=max(self._count(look.counted), self.report.items_done),
@@ -226,6 +226,42 @@ class AttemptWriter:
         message = report.message or (refused.message if refused else "")
         self._acknowledgements.write(replace(said, stopped=stopped, message=message))
 
+    def _new_capturer(self) -> Capturer:
+        settings = self._settings
+        return Capturer(
+            settings.snapshot, self._blobs.store, named=settings.checkpoint_file, progress=settings.progress
+        )
+
+    def _fresh_look(self, *, last: bool) -> Look:
+        """Look, and send again what was sent too long ago for an entry to refer to it now."""
+        look = self._capturer.look(last=last)
+        if self._is_fresh(look.files):
+            return look
+        _LOG.warning("what was sent and not published is too old by now: it is sent again")
+        self._forget_unpublished()
+        look = self._capturer.look(last=last)
+        if not self._is_fresh(look.files):
+            hours = FRESH_S / 3600
+            raise Unreachable(f"{self._store.url} has not taken within {hours:.0f} hours what is new")
+        return look
+
+    def _forget_unpublished(self) -> None:
+        """Go on from the newest generation, as another process of this attempt would."""
+        head = self._log.head()
+        before, self._capturer = self._capturer, self._new_capturer()
+        try:
+            if head is not None:
+                check_take(head.entry, self._log.writer)
+                self._adopt(head)
+        except BaseException:
+            self._capturer = before
+            raise
+
+    def _is_fresh(self, files: Mapping[str, FileVersion]) -> bool:
+        """Return whether an entry may refer to all blobs of `files`: those of the newest generation stay."""
+        kept = _blobs_of(self._published.files)
+        return all(key in kept or self._blobs.is_fresh(key) for key in _blobs_of(files))
+
     def _adopt(self, head: Stored) -> None:
         found = self._log.newest_generation(head)
         if found is None:
@@ -275,14 +311,17 @@ class AttemptWriter:
 
     def _append(self, kind: Kind, body: dict[str, Any], published: _Published | None) -> None:
         self._on_its_way = (kind, published)
-        self.writes += 1
+        self._entries_written += 1
         self._note_written(self._log.append(kind, body))
 
     def _settle(self) -> None:
         """Bring to its end a write whose reply was lost."""
-        written = self._log.settle()
+        _, published = self._on_its_way or (None, None)
+        # An entry that arrived after all these hours could refer to blobs that retention has deleted.
+        written = self._log.settle(send=published is None or self._is_fresh(published.files))
         if written is not None:
             self._note_written(written)
+        self._on_its_way = None
 
     def _note_written(self, written: Stored) -> None:
         assert self._on_its_way is not None
@@ -292,6 +331,7 @@ class AttemptWriter:
         _LOG.info("wrote entry %d, %s", seq, kind)
         if published is not None:
             self._capturer.published(seq)
+            self._blobs.published()
             self._published = replace(published, seq=seq)
             self._change(generation=seq, items_done=published.items_done)
         elif kind in (Kind.COMPLETE, Kind.SEAL):
@@ -322,17 +362,9 @@ class AttemptWriter:
             self.report = changed
             self._tell(changed)
 
-    def _store_blob(self, data: bytes) -> Segment:
-        # A look that the store cut short is done again from its start: what it has sent needs not be sent twice.
-        name = hashlib.sha256(data).digest()
-        known = self._blobs.get(name)
-        if known is None:
-            self.writes += 1
-            known = store_blob(self._store, data, nonce=self._nonce, damaged=self._damaged)
-            self._blobs[name] = known
-            if len(self._blobs) > _BLOBS_REMEMBERED:
-                self._blobs.popitem(last=False)
-        return known
+
+def _blobs_of(files: Mapping[str, FileVersion]) -> set[str]:
+    return {piece.blob for version in files.values() for piece in version.segments if piece.blob is not None}
 
 
 class _Ending:

@@ -17,6 +17,7 @@ from resumable_sweep.contract.acknowledgement import (
 from resumable_sweep.contract.canonical import sha256_of_keys
 from resumable_sweep.contract.report import Experiment, Report
 from sweep_sidecar import layout
+from sweep_sidecar.blobs import Moment
 from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.restore import Restored, restored_attempt
@@ -53,6 +54,7 @@ class Cluster:
         self.progress = ""
         self.completion = ""
         self.nonces = 0
+        self.moment = lambda: Moment(0.0, 0.0)
 
     def nonce(self) -> str:
         self.nonces += 1
@@ -88,6 +90,7 @@ class Cluster:
             nonce=self.nonce,
             clock=lambda: 1.0,
             tell=(told if told is not None else []).append,
+            moment=lambda: self.moment(),
         )
         writer.begin()
         return writer
