@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from resumable_sweep.contract.items import ItemsInvalid
-from resumable_sweep.contract.outcome import MESSAGE_PATH, Exit, Outcome
+from resumable_sweep.contract.outcome import Exit, Outcome
 from resumable_sweep.contract.report import Answer, Report
+from sweep_sidecar import push, succession
 from sweep_sidecar.drift import Drifted
 from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve
 from sweep_sidecar.items import ItemsChanged
 from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
 from sweep_sidecar.mirror.life import MirrorLife
+from sweep_sidecar.mirror.vitals import vitals_of
+from sweep_sidecar.mirror.watched_store import WatchedStore
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.notice.announcement import Announcement
 from sweep_sidecar.notice.metadata import MetadataServer
@@ -36,10 +39,13 @@ from sweep_sidecar.room import SnapshotVolumeTooSmall
 from sweep_sidecar.settings import AttemptSettings, RunSettings, SettingsInvalid
 from sweep_sidecar.store import Store, StoreNotCreateOnly, Unreachable, UrlUnsupported, open_store
 from sweep_sidecar.store.patient import PatientStore
+from sweep_sidecar.succession import Turn
+from sweep_sidecar.termination import TerminationMessage
 
 _Result = TypeVar("_Result")
 _LOG = logging.getLogger("sweep_sidecar")
 _DEFAULT_ITEMS = Path("/sweep/items/items.json")
+_LAST_WORDS = TerminationMessage()
 _PATIENCE_S = 120.0
 """How long a role that runs once keeps asking a store that does not answer before it gives up."""
 
@@ -83,7 +89,8 @@ def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
     except Exception as error:
         code, outcome = _failure(error)
     _LOG.info("%s: %s", outcome.reason, outcome.message)
-    _leave_message(outcome)
+    print(outcome.to_json(), flush=True)
+    _LAST_WORDS.write(outcome)
     return code
 
 
@@ -110,11 +117,16 @@ def _parser() -> argparse.ArgumentParser:
 def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     settings = AttemptSettings.from_environment(environment)
     numbers = ReportNumbers()
-    pusher = _pusher(settings, numbers, heard=lambda answer: None)
+    turn = Turn(settings.take_after_s)
+    heartbeat_s = succession.HEARTBEAT_S if settings.take_after_s else push.HEARTBEAT_S
+    pusher = _pusher(settings, numbers, heard=turn.hear, heartbeat_s=heartbeat_s)
     tell = pusher.note if pusher else _tell_nobody
     progress = RestoreProgress(report_of(settings), tell=tell, monotonic=time.monotonic)
     if pusher:
         pusher.start()
+        if settings.take_after_s:
+            # So that the operator can answer whether it still has to wait.
+            pusher.note(progress.report)
 
     def open_patiently(url: str) -> Store:
         store = _patiently(lambda: open_store(url), waiting=progress.wait)
@@ -128,6 +140,7 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
             clock=time.time,
             open_run=open_patiently,
             progress=progress,
+            turn=turn,
         )
     except Superseded as error:
         head = {"head_attempt": error.head.writer.attempt}
@@ -150,11 +163,17 @@ def _tell_nobody(report: Report) -> None:
     """There is no operator, or none that is to be told."""
 
 
-def _pusher(settings: AttemptSettings, numbers: ReportNumbers, *, heard: Callable[[Answer], None]) -> Pusher | None:
+def _pusher(
+    settings: AttemptSettings,
+    numbers: ReportNumbers,
+    *,
+    heard: Callable[[Answer], None],
+    heartbeat_s: float = push.HEARTBEAT_S,
+) -> Pusher | None:
     if not settings.report_url:
         return None
     operator = HttpOperator(settings.report_url, settings.token_file)
-    return Pusher(operator, numbers=numbers, heard=heard, jitter=random.random)
+    return Pusher(operator, numbers=numbers, heard=heard, jitter=random.random, heartbeat_s=heartbeat_s)
 
 
 def _watch(settings: AttemptSettings, *, changed: Callable[[Announcement | None], None]) -> NoticeWatch | None:
@@ -163,20 +182,25 @@ def _watch(settings: AttemptSettings, *, changed: Callable[[Announcement | None]
 
 def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) -> tuple[Exit, Outcome]:
     settings = AttemptSettings.from_environment(environment)
-    store = _patiently(lambda: open_store(settings.run.store_url))
+    vitals = vitals_of(flush_timeout_s=settings.flush_timeout_s)
+    store = WatchedStore(_patiently(lambda: open_store(settings.run.store_url)), vitals, monotonic=time.monotonic)
     numbers = ReportNumbers()
+
+    def outcome_of(report: Report) -> Outcome:
+        reason = "Superseded" if report.problem == "Superseded" else report.stage.value.capitalize()
+        message = report.message or f"{report.items_done} items are in the store, generation {report.generation}"
+        return Outcome(reason, message, asdict(report) | {"sequence": numbers.next()})
 
     life = MirrorLife(
         settings,
         writer_for=lambda tell: AttemptWriter(store, settings, nonce=_nonce, clock=time.time, tell=tell),
         pusher_for=lambda heard: _pusher(settings, numbers, heard=heard),
         watch_for=lambda changed: _watch(settings, changed=changed),
+        vitals=vitals,
+        # From now on: what kills this process may leave no time for last words.
+        leave=lambda report: _LAST_WORDS.write(outcome_of(report)),
     )
-    report = life.run(ends)
-    reason = "Superseded" if report.problem == "Superseded" else report.stage.value.capitalize()
-    message = report.message or f"{report.items_done} items are in the store, generation {report.generation}"
-    details = asdict(report) | {"sequence": numbers.next()}
-    return Exit.OK, Outcome(reason, message, details)
+    return Exit.OK, outcome_of(life.run(ends))
 
 
 def _resolve(environment: Mapping[str, str], items: Path) -> tuple[Exit, Outcome]:
@@ -238,17 +262,6 @@ def _failure(error: Exception) -> tuple[Exit, Outcome]:
             return code, Outcome(reason, str(error))
     _LOG.error("this is a defect of the sidecar", exc_info=error)
     return Exit.FAILED, Outcome("Failed", f"{type(error).__name__}: {error}")
-
-
-def _leave_message(outcome: Outcome) -> None:
-    text = outcome.to_json()
-    print(text, flush=True)
-    message = Path(MESSAGE_PATH)
-    if message.exists():  # made by the kubelet; elsewhere there is nobody to read it
-        try:
-            message.write_text(text)
-        except OSError as error:
-            _LOG.warning("cannot write %s: %s", message, error)
 
 
 def _exit_on(ends: Collection[signal.Signals]) -> None:

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HEALTH_PATH = "/healthz"
+METRICS_PATH = "/metrics"
 FLUSH_PATH = "/flush"
+_TEXT = "text/plain; charset=utf-8"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+"""Content type by which Prometheus knows its text format."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
     """What the paths do. `flush` returns whether all that was there is in the store."""
 
-    is_ready: Callable[[], bool]
+    is_well: Callable[[], bool]
+    metrics: Callable[[], str]
     stop_path: str
     stopping: Callable[[], None]
     flush: Callable[[], bool]
@@ -50,7 +55,9 @@ def _handler(hooks: Hooks) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == HEALTH_PATH:
-                self._answer(200 if hooks.is_ready() else 503)
+                self._answer(200 if hooks.is_well() else 503)
+            elif self.path == METRICS_PATH:
+                self._send(200, hooks.metrics(), kind=_METRICS)
             elif hooks.stop_path and self.path == hooks.stop_path:
                 hooks.stopping()
                 self._answer(200)
@@ -63,9 +70,12 @@ def _handler(hooks: Hooks) -> type[BaseHTTPRequestHandler]:
             """Say nothing: a probe every few seconds is no news."""
 
         def _answer(self, status: int) -> None:
-            body = f"{'ok' if status == 200 else status}\n".encode()
+            self._send(status, f"{'ok' if status == 200 else status}\n", kind=_TEXT)
+
+        def _send(self, status: int, text: str, *, kind: str) -> None:
+            body = text.encode()
             self.send_response(status)
-            self.send_header("Content-Type", "text/plain")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
 from sweep_sidecar.mirror.hooks import Hooks, HookServer
 from sweep_sidecar.mirror.pace import Pace
+from sweep_sidecar.mirror.vitals import Vitals, vitals_of
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.notice.announcement import Announcement
 from sweep_sidecar.notice.file import NoticeFile
@@ -44,6 +45,10 @@ class MirrorLife:
     watch_for:
         Makes the thread that listens for reclaims, given what to call with what is announced; returns None where there
         is nobody to listen to.
+    vitals:
+        Those that the writer's store is watched by.
+    leave:
+        Called with each new state, for whoever comes to look once this process has ended.
     """
 
     def __init__(
@@ -53,10 +58,14 @@ class MirrorLife:
         writer_for: Callable[[Callable[[Report], None]], AttemptWriter],
         pusher_for: Callable[[Callable[[Answer], None]], Pusher | None],
         watch_for: Callable[[Callable[[Announcement | None], None]], NoticeWatch | None] = lambda changed: None,
+        vitals: Vitals | None = None,
+        leave: Callable[[Report], None] = lambda report: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._monotonic = monotonic
+        self._vitals = vitals or vitals_of(flush_timeout_s=settings.flush_timeout_s, monotonic=monotonic)
+        self._leave = leave
         self._pusher = pusher_for(self._hear)
         self._announced: Announcement | None = None
         self._notice_file = NoticeFile(settings.notice_file)
@@ -77,7 +86,13 @@ class MirrorLife:
         self._ready = False
         self._started_at = monotonic()
         self._crash: BaseException | None = None
-        hooks = Hooks(is_ready=self._is_ready, stop_path=settings.stop_path, stopping=self._stopping, flush=self._flush)
+        hooks = Hooks(
+            is_well=self._is_well,
+            metrics=self._vitals.metrics.text,
+            stop_path=settings.stop_path,
+            stopping=self._stopping,
+            flush=self._flush,
+        )
         self.server = HookServer(hooks, port=settings.port)
 
     def run(self, signals: Collection[signal.Signals]) -> Report:
@@ -96,6 +111,7 @@ class MirrorLife:
         while worker.is_alive() and not _has_arrived(signals, within_s=1.0):
             pass
         _LOG.info("the experiment's containers have ended")
+        self._vitals.grace.begin()
         self._experiment_ended.set()
         self._wake.set()
         worker.join()
@@ -107,6 +123,7 @@ class MirrorLife:
         return self._said()
 
     def _work(self) -> None:
+        self._vitals.pulse.watch()
         try:
             self._persist(self._writer.begin)
             self._ready = True
@@ -126,6 +143,7 @@ class MirrorLife:
         except BaseException as error:
             self._crash = error
         finally:
+            self._vitals.pulse.end()
             with self._looks:
                 self._last_look_held = self._crash is None
                 self._done_looks = self._begun_looks + 1
@@ -136,6 +154,7 @@ class MirrorLife:
         while pause_s := pace.pause_s(self._monotonic(), is_asked=self._writer.is_asked or self._is_leaving):
             if self._wake.wait(pause_s):
                 break
+            self._vitals.pulse.beat()
         self._wake.clear()
 
     def _look_once(self) -> None:
@@ -145,6 +164,7 @@ class MirrorLife:
             # Again, where it could not be written: a disk that was full may have room by now.
             self._notice_file.show(self._announced)
         held = True
+        began = self._monotonic()
         try:
             if self._doubted.is_set():
                 self._doubted.clear()
@@ -154,21 +174,26 @@ class MirrorLife:
             _LOG.warning("the store does not answer: %s", error)
             self._writer.cannot_write(error)
             held = False
+        self._vitals.metrics.note_look(held=held, seconds=self._monotonic() - began)
         with self._looks:
             self._done_looks = self._begun_looks
             self._last_look_held = held
             self._looks.notify_all()
 
     def _persist(self, step: Callable[[], None]) -> None:
-        """Do `step` until the store answers: the kubelet ends what takes too long."""
+        """Do `step` until the store answers, or the time for the last flush is over."""
         pause_s = _FIRST_PAUSE_S
         while True:
+            self._vitals.pulse.beat()
             try:
                 step()
                 return
             except Unreachable as error:
                 _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
                 self._writer.cannot_write(error)
+                if self._vitals.grace.is_over:
+                    _LOG.error("no time is left: what the store does not have is lost with this pod")
+                    return
                 if self._experiment_ended.is_set():
                     # Every second of the grace period counts now.
                     pause_s = _FIRST_PAUSE_S
@@ -177,16 +202,20 @@ class MirrorLife:
                     self._experiment_ended.wait(pause_s)
                     pause_s = min(_MOST_PAUSE_S, pause_s * 2)
 
-    def _is_ready(self) -> bool:
-        return self._ready or self._monotonic() - self._started_at > READY_AFTER_S
+    def _is_well(self) -> bool:
+        """Whether the experiment may start, and the worker lives. A store that does not answer is no ailment."""
+        is_ready = self._ready or self._monotonic() - self._started_at > READY_AFTER_S
+        return is_ready and not self._vitals.pulse.is_stuck
 
     def _stopping(self) -> None:
         """The experiment is being stopped from outside: from now on its exit code proves nothing."""
+        self._vitals.grace.stop()
         self._asked_to_stop.set()
         self._wake.set()
 
     def _flush(self) -> bool:
         """Have a look that begins after now, and return whether it came to its end."""
+        self._vitals.grace.stop()
         with self._looks:
             wanted = self._begun_looks + 1
             self._wake.set()
@@ -215,6 +244,7 @@ class MirrorLife:
     def _be_announced(self, announced: Announcement | None) -> None:
         """Act on what the cloud announces: tell the operator, ask the experiment to stop, store what is new."""
         self._announced = announced
+        self._vitals.grace.announce(is_leaving=self._is_leaving)
         self._tell()
         if self._is_leaving:
             # A program that stops for it may exit 0 with work undone, also if the notice comes to nothing.
@@ -231,14 +261,19 @@ class MirrorLife:
 
     def _note_state(self, report: Report) -> None:
         self._has_state = True
+        self._vitals.metrics.note_report(report)
         self._tell()
 
     def _tell(self) -> None:
         # Not before it is known what the attempt started from: DONE would go back.
-        if self._pusher is not None and self._has_state:
-            # Two threads tell: the last word is the newest then.
-            with self._telling:
-                self._pusher.note(self._said())
+        if not self._has_state:
+            return
+        # Two threads tell: the last word is the newest then.
+        with self._telling:
+            said = self._said()
+            self._leave(said)
+            if self._pusher is not None:
+                self._pusher.note(said)
 
     def _hear(self, answer: Answer) -> None:
         if answer.superseded and not self._writer.has_ended:

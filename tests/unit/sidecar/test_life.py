@@ -469,7 +469,7 @@ def test_the_last_flush_is_not_tried_for_ever(tmp_path: Path) -> None:
             nonlocal turned
             if pod.is_ending:
                 asked.set()
-                turned += 30
+                turned += 110
             return "lost"
 
         pod.store.fault = refused

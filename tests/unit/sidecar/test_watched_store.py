@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from sweep_sidecar.mirror.vitals import Vitals, vitals_of
+from sweep_sidecar.mirror.watched_store import WatchedStore
+from sweep_sidecar.store import Creation, Listed, NotFound, Unreachable
+from unit.sidecar.memory_store import MemoryStore
+
+
+class Noting(MemoryStore):
+    """Notes the deadline of each call; each takes a second."""
+
+    def __init__(self) -> None:
+        super().__init__({"there": b"content"})
+        self.now = 0.0
+        self.deadlines: list[float | None] = []
+
+    def create(self, key: str, data: bytes, *, deadline_s: float | None = None) -> Creation:
+        self._note(deadline_s)
+        return super().create(key, data)
+
+    def get(
+        self, key: str, *, start: int | None = None, end: int | None = None, deadline_s: float | None = None
+    ) -> bytes:
+        self._note(deadline_s)
+        return super().get(key, start=start, end=end)
+
+    def list(self, prefix: str, *, limit: int | None = None, deadline_s: float | None = None) -> list[Listed]:
+        self._note(deadline_s)
+        return super().list(prefix, limit=limit)
+
+    def delete(self, key: str, *, deadline_s: float | None = None) -> None:
+        self._note(deadline_s)
+        super().delete(key)
+
+    def _note(self, deadline_s: float | None) -> None:
+        self.now += 1
+        self.deadlines.append(deadline_s)
+
+
+@pytest.fixture
+def store() -> Noting:
+    return Noting()
+
+
+@pytest.fixture
+def vitals(store: Noting) -> Vitals:
+    return vitals_of(flush_timeout_s=100, monotonic=lambda: store.now)
+
+
+@pytest.fixture
+def watched(store: Noting, vitals: Vitals) -> WatchedStore:
+    return WatchedStore(store, vitals, monotonic=lambda: store.now)
+
+
+def test_every_call_is_passed_on_and_counted(store: Noting, watched: WatchedStore, vitals: Vitals) -> None:
+    assert watched.create("new", b"12345") is Creation.CREATED
+    assert watched.create("there", b"other") is Creation.EXISTS
+    assert watched.get("there", start=1, end=3) == b"on"
+    assert [found.key for found in watched.list("", limit=1)] == ["new"]
+    watched.delete("new")
+    with pytest.raises(NotFound):
+        watched.get("new")
+    store.fault = lambda call, key: "lost"
+    with pytest.raises(Unreachable):
+        watched.get("there")
+    text = vitals.metrics.text()
+    for call, outcome in [
+        ("create", "created"),
+        ("create", "exists"),
+        ("get", "ok"),
+        ("get", "not_found"),
+        ("get", "unreachable"),
+        ("list", "ok"),
+        ("delete", "ok"),
+    ]:
+        assert f'store_calls_total{{call="{call}",outcome="{outcome}"}} 1\n' in text
+    assert "stored_bytes_total 5\n" in text
+    assert 'store_call_seconds_total{call="get"} 3.0\n' in text
+    assert watched.url == store.url
+    assert store.deadlines == [None] * 7
+
+
+def test_where_the_pod_has_to_go_no_call_gets_all_the_time(
+    store: Noting, watched: WatchedStore, vitals: Vitals
+) -> None:
+    vitals.grace.begin()
+    store.fault = lambda call, key: "lost"
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            watched.get("there")
+    store.fault = lambda call, key: None
+    watched.create("new", b"")
+    watched.list("")
+    watched.delete("new", deadline_s=3)
+    assert store.deadlines == [5, 10, 20, 20, 3]
