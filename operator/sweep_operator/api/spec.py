@@ -214,3 +214,8 @@ class ResumableSweepSpec(ApiModel):
     """How much may go wrong."""
     template: PodTemplate
     """The pod that runs a shard. Changes apply to pods that are started after them."""
+
+    @property
+    def images_may_drift(self) -> bool:
+        """Whether results of other images may stand beside those so far."""
+        return not {"Images", "All"}.isdisjoint(self.allow_drift)

@@ -135,6 +135,9 @@ class ResumableSweepStatus(ApiModel):
     """The latest reclaim."""
     reclaims_by_signal: dict[str, Count] | None = None
     """How many reclaims were recognised by what."""
+    images: dict[str, list[str]] | None = None
+    """What attempts have run, by the image's name in the template: its digest when the first attempt ran it, and those
+    that `spec.allowDrift` has let in. `loaded-` marks the digest of an image that was not pulled from a registry."""
     shard_table: str | None = None
     """The operator's own memory of each shard, in a form of its own."""
     nodes: Annotated[list[str], Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import DeletePod
 from sweep_operator.model.shard_record import UNDER_WAY, ShardState
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import SweepStatus
 
 KEPT_FAILED_PODS = 3
@@ -14,6 +15,9 @@ KEPT_FAILED_PODS = 3
 
 STOP_GRACE_SECONDS = 30
 """Grace of the operator's own deletions: time to finish an item and flush, bounded for programs that ignore SIGTERM."""
+
+DRIFT_GRACE_SECONDS = 1
+"""Grace of an attempt that is made of something else than the results so far: no more of its own is to be stored."""
 
 
 def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> list[DeletePod]:
@@ -38,7 +42,9 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
         elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in (*pod.inits, *pod.mains)):
             failed.append(pod)
         else:
-            due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=STOP_GRACE_SECONDS))
+            drifted = record is not None and pod.attempt == record.attempt and record.signal is Signal.DRIFT
+            grace = DRIFT_GRACE_SECONDS if drifted else STOP_GRACE_SECONDS
+            due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=grace))
     failed.sort(key=lambda pod: pod.attempt)
     due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - KEPT_FAILED_PODS)]]
     return due

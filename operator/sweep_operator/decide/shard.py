@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sweep_operator.decide.classify import Finding, finding_of
+from sweep_operator.decide.images import Images, drift_of
 from sweep_operator.decide.notices import judged_by_notice, noted
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
 from sweep_operator.decide.succession import (
@@ -18,7 +19,7 @@ from sweep_operator.decide.succession import (
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.reclaim import Reclaim
-from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
 
@@ -28,6 +29,7 @@ LEAVING_SECONDS = 30
 Longer than the 15 s that GKE gives ordinary pods, and bounded because a pod on a dead node never ends.
 """
 
+_NO_IMAGES: Images = {}
 _FREE_RETRIES = 2
 _FIRST_DELAY_SECONDS = 5
 _LONGEST_DELAY_SECONDS = 300
@@ -46,8 +48,8 @@ class Step:
     again_at: float | None = None
 
 
-def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
-    """Return what becomes of a shard."""
+def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Images = _NO_IMAGES) -> Step:
+    """Return what becomes of a shard; `images` is what the attempts of the sweep have run so far."""
     if record.state in (ShardState.WAITING, ShardState.COMPLETE, ShardState.FAILED):
         return Step(record=record)
     pod = snapshot.pod_of(record.attempt)
@@ -64,10 +66,18 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
         now=now,
     )
     finding = judged_by_notice(finding, notice.record, pod=pod, now=now)
+    drift = drift_of(pod, images)
+    stands = record.state is not ShardState.STOPPING and not finding.complete
+    if drift and stands and (not finding.signal or finding.signal.is_user_failure):
+        # Whatever else is wrong with it: what it records comes from something else than the results so far.
+        finding = Finding(signal=Signal.DRIFT, ended=True, message=drift)
     heir = heir_step(notice.record, finding, snapshot, now=now)
     step = _next_step(heir.record, heir.finding, snapshot=snapshot, now=now)
     followed = _followed(step, snapshot, now=now)
     said = [progress.damaged, notice.event, *heir.events, *followed.events]
+    if drift and finding.signal is not Signal.DRIFT and step.record.state not in UNDER_WAY:
+        message = f"shard {record.shard}, attempt {record.attempt}: what it has recorded counts, although {drift}"
+        said.append(SweepEvent(reason=Signal.DRIFT.value, message=message, warning=True))
     looks = [at for at in (heir.again_at, followed.again_at) if at is not None]
     return Step(
         record=followed.record,
@@ -82,9 +92,10 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float) -> Step:
 def _followed(step: Step, snapshot: Snapshot, *, now: float) -> Step:
     """Return the step with the heir in the place of an attempt that has ended, where there is one."""
     record, reclaim = step.record, step.reclaim
-    standing = standing_of(record, snapshot)
-    if record.state is not ShardState.WAITING or not may_succeed(record, standing):
+    if record.state in UNDER_WAY:
         return step
+    if record.state is not ShardState.WAITING or not may_succeed(record, standing_of(record, snapshot)):
+        return replace(step, record=record.changed(heir=0, heir_ended=False))
     events = step.events
     if reclaim is not None:
         # The notice was the first sign: by it the replacement's time is measured.

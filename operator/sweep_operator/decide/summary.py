@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sweep_operator.decide.images import drift_of
 from sweep_operator.decide.progress import newest_report
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition, Snapshot, SweepStatus
+
+_MORE = re.compile(r" \(and \d+ more\)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +86,12 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Prob
         if report is not None and report.problem and record.state is ShardState.ACTIVE:
             found.append(Problem(reason=report.problem, message=f"shard {record.shard}: {report.message}"))
         if record.signal is Signal.DRIFT and record.state is ShardState.WAITING:
-            found.append(Problem(reason=Signal.DRIFT.value, message=_drift_text(record, pods.get(record.attempt))))
+            found.append(
+                Problem(
+                    reason=Signal.DRIFT.value,
+                    message=_drift_text(record, pods.get(record.attempt), snapshot.sweep.status),
+                )
+            )
         if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
             found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record)))
     current = [pods[record.attempt] for record in records if record.attempt in pods]
@@ -98,9 +107,17 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Prob
     return found
 
 
-def _drift_text(record: ShardRecord, pod: PodView | None) -> str:
+def _drift_text(record: ShardRecord, pod: PodView | None, before: SweepStatus) -> str:
+    shard = f"shard {record.shard}: "
     said = pod.restore_outcome.message if pod is not None and pod.restore_outcome is not None else ""
-    return f"shard {record.shard}: {said or 'the template is not what the results so far were made with'}"
+    said = drift_of(pod, before.images) or said
+    if said:
+        return shard + said
+    for condition in before.conditions:
+        # Its pod is gone: what was said while it was there is still so.
+        if condition.reason == Signal.DRIFT and condition.message.startswith(shard):
+            return _MORE.sub("", condition.message)
+    return f"{shard}the attempt is made of something else than the results so far"
 
 
 def _unproven_text(record: ShardRecord) -> str:

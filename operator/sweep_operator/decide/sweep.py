@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sweep_operator.decide import cleanup, housekeeping, pacing, summary
+from sweep_operator.decide.images import known_images
 from sweep_operator.decide.shard import reclaim_of, step_of
 from sweep_operator.decide.succession import needs_heir, take_after_seconds, without_notice
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation
@@ -73,9 +74,10 @@ class _Draft:
 
     def step_shards(self) -> None:
         """Take every shard one step further, and count what was reclaimed or lost."""
+        self._note_images()
         by_signal = dict(self.status.reclaims_by_signal)
         for index, before in enumerate(self.records):
-            step = step_of(before, self.snapshot, now=self.now)
+            step = step_of(before, self.snapshot, now=self.now, images=self.status.images)
             self.records[index] = step.record
             self.events += step.events
             self.look_again(step.again_at)
@@ -90,6 +92,15 @@ class _Draft:
                 self.status = replace(self.status, last_reclaim=step.reclaim)
         self.status = replace(self.status, reclaims_by_signal=by_signal)
         self._note_relaunch()
+
+    def _note_images(self) -> None:
+        pods = (self.snapshot.pod_of(record.attempt) for record in self.records if record.state in UNDER_WAY)
+        images = known_images(
+            self.status.images,
+            [pod for pod in pods if pod is not None],
+            may_drift=self.sweep.spec.images_may_drift,
+        )
+        self.status = replace(self.status, images=images)
 
     def _note_relaunch(self) -> None:
         last = self.status.last_reclaim

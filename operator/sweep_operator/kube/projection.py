@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +42,14 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         return None
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     own = {entry["name"]: container_view(entry) for entry in status.get("initContainerStatuses") or ()}
-    mains = tuple(container_view(entry) for entry in status.get("containerStatuses") or ())
+    # Thousands of pods have but a few images.
+    images = {entry["name"]: sys.intern(entry.get("image") or "") for entry in spec.get("containers") or ()}
+    mains = tuple(
+        replace(container_view(entry), image=images.get(entry["name"], ""), image_id=sys.intern(entry["imageID"] or ""))
+        if entry.get("imageID")
+        else container_view(entry)
+        for entry in status.get("containerStatuses") or ()
+    )
     sidecars = {entry["name"] for entry in spec.get("initContainers") or () if entry.get("restartPolicy") == "Always"}
     inits = tuple(view for name, view in own.items() if name != RESTORE and name not in sidecars)
     restore = own.get(RESTORE)

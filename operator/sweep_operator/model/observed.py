@@ -27,6 +27,10 @@ class ContainerView:
     """
 
     name: str
+    image: str = ""
+    """Its image as the pod's specification names it."""
+    image_id: str = ""
+    """What the runtime says that the image is, once the container was started."""
     started: bool = False
     waiting_reason: str = ""
     waiting_message: str = ""

@@ -36,6 +36,8 @@ class Spec:
     flush_seconds: float = 300.0
     resume_from: str = ""
     """Folder of another run that the shards start from, empty where there is none."""
+    images_may_drift: bool = False
+    """Whether an image may come to be another one under the same name."""
     keep: Keep | None = None
     """None where nothing is ever deleted."""
 
@@ -79,6 +81,8 @@ class SweepStatus:
     merged: Merged | None = None
     reclaims_by_signal: Mapping[str, int] = field(default_factory=dict)
     last_reclaim: Reclaim | None = None
+    images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What attempts have run: digests that count as the same, by the image's name in the template."""
     records: tuple[ShardRecord, ...] = ()
     conditions: tuple[Condition, ...] = ()
 

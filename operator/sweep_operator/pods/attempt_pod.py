@@ -9,6 +9,7 @@ from typing import Any
 
 from resumable_sweep.contract import environment as names_of
 from resumable_sweep.contract.canonical import canonical_json
+from sweep_operator.model.image import known_name
 from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.snapshot import Sweep
@@ -225,7 +226,9 @@ def _private_environment(
         names_of.PROGRAM_SHA256: program,
         names_of.ALLOW_DRIFT: ",".join(sweep.manifest["spec"].get("allowDrift") or []),
         names_of.START_FROM: sweep.spec.resume_from,
-        names_of.IMAGES: ",".join(str(main.get("image", "")) for main in template["containers"]),
+        names_of.IMAGES: ",".join(
+            known_name(str(main.get("image", "")), sweep.status.images) for main in template["containers"]
+        ),
     }
 
 

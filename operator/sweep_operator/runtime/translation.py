@@ -50,6 +50,7 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             interval_seconds=api.seconds_of(checkpoint.interval),
             flush_seconds=api.seconds_of(checkpoint.flush_timeout),
             resume_from=spec.resume_from or "",
+            images_may_drift=spec.images_may_drift,
             keep=None
             if checkpoint.keep is None
             else model.Keep(
@@ -94,6 +95,7 @@ def status_of(status: api.ResumableSweepStatus, *, shards: int) -> model.SweepSt
             items_safe=last.items_safe or 0,
             relaunch_seconds=last.relaunch_seconds,
         ),
+        images={name: tuple(digests) for name, digests in (status.images or {}).items()},
         records=tuple(records_of(table, shards=shards)),
         conditions=tuple(
             model.Condition(
@@ -146,6 +148,7 @@ def status_manifest(status: model.SweepStatus, sweep: model.Sweep) -> dict[str, 
             relaunch_seconds=last.relaunch_seconds,
         ),
         reclaims_by_signal=dict(status.reclaims_by_signal) or None,
+        images={name: list(digests) for name, digests in status.images.items()} or None,
         shard_table=table.text,
         nodes=list(table.nodes) or None,
         conditions=[_condition(condition, sweep.generation) for condition in status.conditions],

@@ -84,6 +84,19 @@ def test_a_running_pod() -> None:
     assert pod.mirror.exit_code is None
 
 
+def test_an_image_is_what_the_template_calls_it_and_what_the_runtime_ran() -> None:
+    spec = {"containers": [{"name": "main", "image": "busybox:1"}, {"name": "late", "image": "busybox:2"}]}
+    # The kubelet's own name of the image is the runtime's, which adds to it.
+    started = {
+        **running("main"),
+        "image": "docker.io/library/busybox:1",
+        "imageID": "docker.io/library/busybox@sha256:a",
+    }
+    main, late = view(spec=spec, containerStatuses=[started, waiting("late", "ContainerCreating")]).mains
+    assert (main.image, main.image_id) == ("busybox:1", "docker.io/library/busybox@sha256:a")
+    assert late.image_id == ""
+
+
 def test_a_pod_that_was_just_created() -> None:
     pod = pod_view({"metadata": {"namespace": "ns", "name": "p", "uid": "u", "labels": LABELS}, "spec": {}})
     assert pod is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -367,6 +368,16 @@ def test_what_decides_the_results_makes_another_program(changed: dict[str, Any])
 def test_where_it_runs_and_on_how_much_does_not(changed: dict[str, Any]) -> None:
     assert program_of(built(template=changed)) == program_of(built())
     assert program_of(built(shard=1, attempt=7, resumes=True)) == program_of(built())
+
+
+def test_an_image_that_is_now_named_by_its_digest_is_told_by_its_old_name() -> None:
+    digest = "sha256:" + "a" * 64
+    for named, told in ((f"r/main@{digest}", "r/main:1"), ("r/main:2", "r/main:2")):
+        of = sweep_of(manifest(template=template(image=named)))
+        of = replace(of, status=replace(of.status, images={"r/main:1": (digest,)}))
+        pod = built(of=of)["spec"]
+        assert variables(pod["initContainers"][RESTORE])["SWEEP_IMAGES"] == told
+        assert pod["containers"][0]["image"] == named
 
 
 def test_what_may_drift_is_told_to_the_sidecar() -> None:

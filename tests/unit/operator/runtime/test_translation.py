@@ -61,6 +61,13 @@ def test_what_is_kept_is_kept_for_a_week() -> None:
     assert spec.keep == Keep(generations=1, after_seconds=7 * 24 * 3600)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "may_drift"), [([], False), (["Program"], False), (["Program", "Images"], True), (["All"], True)]
+)
+def test_images_may_drift_where_that_is_allowed(allowed: list[str], may_drift: bool) -> None:
+    assert sweep_of(manifest(allowDrift=allowed)).spec.images_may_drift is may_drift
+
+
 def test_a_sweep_that_is_being_deleted() -> None:
     deleted = manifest()
     deleted["metadata"]["deletionTimestamp"] = "2026-10-01T12:00:00Z"
@@ -85,6 +92,7 @@ def test_a_full_status_reads_back() -> None:
             time=NOW, node="n", shard=1, attempt=4, signal=Signal.NODE_GONE, items_safe=3, relaunch_seconds=0.4
         ),
         records=(placed(done=3), record(1, ShardState.COMPLETE, attempt=9, done=9, recorded=9)),
+        images={"r/main:1": ("sha256:a", "sha256:b")},
         conditions=(HEALTHY,),
     )
     assert there_and_back(status) == status
