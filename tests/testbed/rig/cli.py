@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rig import images, packages, reclaim
+from rig import images, metadata, notice, packages, reclaim
 from rig.binaries import NAMES, binaries, binary
 from rig.cluster import Testbed
 from rig.errors import RigError
@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--nodes", type=int, default=5, metavar="N", help="how many nodes in all (default: 5)")
     up.add_argument("--spot", type=int, default=4, metavar="M", help="how many of them are spot nodes (default: 4)")
     up.add_argument("--gpus", type=int, default=1, metavar="K", help="GPUs of each spot node (default: 1)")
-    up.set_defaults(run=lambda t, o: t.up(nodes=o.nodes, spot=o.spot, gpus=o.gpus))
+    _add_cloud(up, "whose metadata server new nodes have")
+    up.set_defaults(run=lambda t, o: t.up(nodes=o.nodes, spot=o.spot, gpus=o.gpus, cloud=o.cloud))
 
     down = commands.add_parser("down", help="remove all of it, also after a crash")
     down.add_argument("--all", action="store_true", help="every cluster on this machine, whatever its --state")
@@ -60,11 +61,24 @@ def _parser() -> argparse.ArgumentParser:
     add.add_argument("node")
     add.add_argument("--spot", action="store_true", help="a spot node")
     add.add_argument("--gpus", type=int, default=0, metavar="K", help="its GPUs (default: 0)")
-    add.set_defaults(run=lambda t, o: Testbed.attach(o.state).add(o.node, spot=o.spot, gpus=o.gpus))
+    _add_cloud(add, "whose metadata server it has")
+    add.set_defaults(run=lambda t, o: Testbed.attach(o.state).add(o.node, spot=o.spot, gpus=o.gpus, cloud=o.cloud))
 
     take = commands.add_parser("reclaim", help="take away a node, or a pod: reclaim NODE --how HOW, reclaim pod NAME")
     take.add_argument("what", nargs="+", metavar="NODE | pod NAME")
-    take.add_argument("--how", choices=reclaim.HOWS, default="kill", help="how a node goes (default: kill)")
+    take.add_argument(
+        "--how",
+        choices=(*reclaim.HOWS, "notice"),
+        default="kill",
+        help="how a node goes (default: kill); notice: announced by its metadata server first",
+    )
+    take.add_argument("--then", choices=notice.THENS, help="after a notice (default: shutdown); nothing: withdraw it")
+    take.add_argument(
+        "--after",
+        type=float,
+        metavar="SECONDS",
+        help="from a notice to that (default: as long as the node's cloud gives)",
+    )
     take.add_argument("-n", "--namespace", default="default", help="of the pod (default: default)")
     take.add_argument(
         "--node-delete-after",
@@ -93,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     kubectl.set_defaults(run=_kubectl)
     return parser
+
+
+def _add_cloud(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--cloud", choices=metadata.CLOUDS, default="gce", help=f"{what} (default: gce)")
 
 
 def _split_off_kubectl(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -132,9 +150,17 @@ def _reclaim(testbed: Testbed, options: argparse.Namespace) -> int:
     match options.what:
         case ["pod", name]:
             print(json.dumps({"pod": name, "at": testbed.reclaim_pod(name, namespace=options.namespace)}))
-        case [node]:
+        case [node] if options.how == "notice":
+            then: notice.Then = options.then or "shutdown"
+            done = testbed.announce(node, then=then, after=options.after, node_delete_after=options.node_delete_after)
+            print(json.dumps(asdict(done)))
+        case [node] if options.then is None and options.after is None:
             done = testbed.reclaim(node, how=options.how, node_delete_after=options.node_delete_after)
             print(json.dumps(asdict(done)))
+        case [_]:
+            raise RigError(
+                f"--then and --after say what follows a notice, and --how is {options.how}: use --how notice"
+            )
         case words:
             raise RigError(f"cannot reclaim {' '.join(words)!r}: say `reclaim NODE` or `reclaim pod NAME`")
     return 0

@@ -17,6 +17,7 @@ from rig import (
     launch,
     network,
     node,
+    notice,
     packages,
     pause,
     processes,
@@ -30,6 +31,7 @@ from rig.control_plane import ControlPlaneLayout
 from rig.daemons import answers, last_lines
 from rig.errors import RigError
 from rig.machine import MachineSpec
+from rig.metadata import Cloud
 from rig.progress import Say, say, timed
 from rig.state import NodeSpec, State, cgroup, require_visible
 
@@ -93,11 +95,11 @@ class Testbed:
         """Whether the control plane's machine is on."""
         return self.state.index() is not None and processes.first_of(self.state.directory, CONTROL_PLANE) is not None
 
-    def up(self, *, nodes: int = 5, spot: int = 4, gpus: int = 1) -> None:
+    def up(self, *, nodes: int = 5, spot: int = 4, gpus: int = 1, cloud: Cloud = "gce") -> None:
         """Make the cluster, or what is missing of it: ``spot`` spot nodes with ``gpus`` GPUs each, and plain ones.
 
-        ``nodes`` counts both kinds. Nodes that are there already stay as they are. Returns when the API server is
-        ready, every node is Ready and all GPUs are counted.
+        ``nodes`` counts both kinds; ``cloud`` is the one whose metadata server they have. Nodes that are there already
+        stay as they are. Returns when the API server is ready, every node is Ready and all GPUs are counted.
         """
         if not 0 <= nodes <= MOST_NODES:
             raise RigError(f"--nodes {nodes} is not between 0 and {MOST_NODES}")
@@ -116,9 +118,9 @@ class Testbed:
                 self._start_control_plane(programs)
             wanted = [(f"spot-{i + 1}", True, gpus) for i in range(spot)]
             wanted += [(f"node-{i + 1}", False, 0) for i in range(nodes - spot)]
-            self._start_nodes(wanted, programs)
+            self._start_nodes(wanted, programs, cloud=cloud)
 
-    def add(self, name: str, *, spot: bool = True, gpus: int = 1) -> None:
+    def add(self, name: str, *, spot: bool = True, gpus: int = 1, cloud: Cloud = "gce") -> None:
         """Join one more node to the running cluster and wait until it is Ready."""
         if name in _RESERVED or not _NODE_NAME.fullmatch(name):
             raise RigError(
@@ -129,7 +131,7 @@ class Testbed:
             raise RigError(f"node {name!r} is there already")
         programs = binaries(_BINARIES, report=self._report)
         with timed(f"{name} has joined", report=self._report):
-            self._start_nodes([(name, spot, gpus)], programs)
+            self._start_nodes([(name, spot, gpus)], programs, cloud=cloud)
 
     def down(self) -> None:
         """Remove everything; raises ``RigError`` naming what would not go."""
@@ -137,6 +139,17 @@ class Testbed:
         left = cleanup.remove_cluster(self.state)
         if left:
             raise RigError("could not remove:\n" + "\n".join(f"  {what}" for what in left))
+
+    def announce(
+        self,
+        name: str,
+        *,
+        then: notice.Then = "shutdown",
+        after: float | None = None,
+        node_delete_after: float = reclaim.NODE_DELETE_AFTER_SECONDS,
+    ) -> reclaim.Reclaim:
+        """Have a node's cloud announce its reclaim; see ``rig.notice.announce_reclaim``."""
+        return notice.announce_reclaim(self.state, name, then=then, after=after, node_delete_after=node_delete_after)
 
     def reclaim(
         self, name: str, *, how: reclaim.How, node_delete_after: float = reclaim.NODE_DELETE_AFTER_SECONDS
@@ -192,13 +205,13 @@ class Testbed:
         spec = MachineSpec(name=CONTROL_PLANE, logs=str(directory / "logs"), daemons=daemons)
         launch.switch_on(self.state, spec, index=addresses.index, directory=directory)
 
-    def _start_nodes(self, wanted: Sequence[tuple[str, bool, int]], programs: dict[str, Path]) -> None:
+    def _start_nodes(self, wanted: Sequence[tuple[str, bool, int]], programs: dict[str, Path], *, cloud: Cloud) -> None:
         on = set(processes.of_cluster(self.state.directory).values())
         known = {spec.name: spec for spec in self.state.nodes()}
         missing = [each for each in wanted if each[0] not in on]
         for name in {name for name, _, _ in missing} & known.keys():
             cleanup.remove_machine(self.state, known[name])  # it died, or was only half made
-        made = [self.state.remember(name, spot=spot, gpus=gpus) for name, spot, gpus in missing]
+        made = [self.state.remember(name, spot=spot, gpus=gpus, cloud=cloud) for name, spot, gpus in missing]
         if on - {CONTROL_PLANE}:
             for spec in made:
                 self.api.delete(f"/api/v1/nodes/{spec.name}")  # of a dead machine: the new one is another incarnation
@@ -245,6 +258,7 @@ class Testbed:
             layout=_layout(self.state, addresses),
             programs=programs,
             pause_image=pause.reference(programs["pause"]),
+            announcement=self.state.announcement(spec.name),
         )
         launch.switch_on(self.state, machine, index=addresses.index, directory=directory)
 

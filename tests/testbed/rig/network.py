@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
+from rig import metadata
 from rig.addresses import Addresses
 from rig.commands import run
 from rig.errors import RigError
@@ -48,6 +49,8 @@ def make_node(addresses: Addresses, node: NodeSpec) -> None:
         namespace,
         "link set lo up",
         f"address add {addresses.node(node.number)}/24 dev eth0",
+        # Each node has this address for itself, and so have its pods: what they send passes the node.
+        f"address add {metadata.ADDRESS}/32 dev lo",
         "link set eth0 up",
         f"route add default via {addresses.control_plane}",
     )

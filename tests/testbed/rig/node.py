@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rig import metadata
 from rig.addresses import Addresses
 from rig.control_plane import ControlPlaneLayout, client_kubeconfig
 from rig.daemons import Daemon
@@ -31,6 +33,7 @@ def machine_of(
     layout: ControlPlaneLayout,
     programs: Mapping[str, Path],
     pause_image: str,
+    announcement: Path,
 ) -> MachineSpec:
     """Write a node's configuration into ``directory`` and return the machine that runs it."""
     lib, log, logs = directory / "lib", directory / "log", directory / "logs"
@@ -66,6 +69,7 @@ def machine_of(
             argv=[str(programs["kube-proxy"]), f"--config={directory / 'kube-proxy.json'}"],
             after=[f"{layout.server}/readyz"],
         ),
+        _metadata_server(node, announcement),
     ]
     if node.gpus:
         plugin = [str(programs["gpu-device-plugin"]), f"-resource={GPU_RESOURCE}", f"-count={node.gpus}"]
@@ -80,6 +84,12 @@ def machine_of(
         fresh=["/run"],
         login_manager=True,
     )
+
+
+def _metadata_server(node: NodeSpec, announcement: Path) -> Daemon:
+    metadata.announce(announcement, None)
+    words = ["--cloud", node.cloud, "--node", node.name, "--file", str(announcement)]
+    return Daemon(name="metadata", argv=[sys.executable, "-m", "rig.metadata", *words])
 
 
 def labels(node: NodeSpec) -> dict[str, str]:

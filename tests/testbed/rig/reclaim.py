@@ -17,6 +17,7 @@ from rig.state import NodeSpec, State
 
 How = Literal["kill", "shutdown", "drain", "delete"]
 HOWS: tuple[How, ...] = get_args(How)
+Done = How | Literal["notice"]
 NODE_DELETE_AFTER_SECONDS = 10.0
 _DRAIN_SECONDS = 120.0
 
@@ -27,7 +28,7 @@ class Reclaim:
 
     node: str
     uid: str
-    how: How
+    how: Done
     at: float
 
 
@@ -41,15 +42,9 @@ def reclaim_node(
     - drain: the node is cordoned and its pods are evicted; it stays. Returns when they are gone.
     - delete: the Node object is deleted under the running machine, which then loses power.
     """
-    node = next((spec for spec in state.nodes() if spec.name == name), None)
-    if node is None:
-        names = ", ".join(spec.name for spec in state.nodes())
-        raise RigError(f"there is no node {name!r}; nodes are: {names or 'none'}")
-    first = processes.first_of(state.directory, name)
-    if first is None:
-        raise RigError(f"node {name!r} is off already; `testbed up` starts it anew")
+    node, first = machine_that_is_on(state, name)
     api = Api.of(state.kubeconfig)
-    uid = _uid(api, name)
+    uid = node_uid(api, name)
     done = Reclaim(node=name, uid=uid, how=how, at=time.time())
     if how == "kill":
         _cut_power(state, node)
@@ -64,6 +59,18 @@ def reclaim_node(
     else:
         _drain(api, name, report)
     return done
+
+
+def machine_that_is_on(state: State, name: str) -> tuple[NodeSpec, int]:
+    """Return a node and its first process; raises ``RigError`` where there is no such node, or where it is off."""
+    node = next((spec for spec in state.nodes() if spec.name == name), None)
+    if node is None:
+        names = ", ".join(spec.name for spec in state.nodes())
+        raise RigError(f"there is no node {name!r}; nodes are: {names or 'none'}")
+    first = processes.first_of(state.directory, name)
+    if first is None:
+        raise RigError(f"node {name!r} is off already; `testbed up` starts it anew")
+    return node, first
 
 
 def reclaim_pod(state: State, name: str, *, namespace: str = "default") -> float:
@@ -129,7 +136,8 @@ def _evict(api: Api, pod: dict[str, Any]) -> None:
             raise
 
 
-def _uid(api: Api, name: str) -> str:
+def node_uid(api: Api, name: str) -> str:
+    """Return the uid of a Node object, empty where there is none."""
     try:
         return str(api.get(f"/api/v1/nodes/{name}")["metadata"]["uid"])
     except ApiError as error:

@@ -18,6 +18,7 @@ from pathlib import Path
 from rig.addresses import CLUSTERS, Addresses
 from rig.errors import RigError
 from rig.limits import raise_limits, restore_limits
+from rig.metadata import Cloud
 
 _CLAIMS = Path("/run/resumable-sweep-testbed")
 # A node sees its own directories at these places, so that a state directory below them would vanish inside it.
@@ -26,12 +27,16 @@ _HIDDEN_IN_NODES = ("/run", "/var/lib", "/var/log", "/proc", "/sys", "/dev")
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """A node as asked for; ``number`` decides its addresses, and ``incarnation`` tells it from others of its name."""
+    """A node as asked for; ``number`` decides its addresses, and ``incarnation`` tells it from others of its name.
+
+    ``cloud`` is the one whose metadata server it has.
+    """
 
     name: str
     number: int
     spot: bool
     gpus: int
+    cloud: Cloud = "gce"
     incarnation: str = ""
 
 
@@ -120,12 +125,18 @@ class State:
         specs = [NodeSpec(**json.loads(path.read_text())) for path in self.machines.glob("*/node.json")]
         return sorted(specs, key=lambda spec: spec.number)
 
-    def remember(self, name: str, *, spot: bool, gpus: int) -> NodeSpec:
+    def announcement(self, name: str) -> Path:
+        """File that says what a node's metadata server announces."""
+        return self.machines / name / "announcement.json"
+
+    def remember(self, name: str, *, spot: bool, gpus: int, cloud: Cloud = "gce") -> NodeSpec:
         """Write a new node down, with a number that none of the others has, before any part of it is made."""
         with self.locked():
             taken = {spec.number for spec in self.nodes()}
             number = next(n for n in range(1, 1000) if n not in taken)
-            spec = NodeSpec(name=name, number=number, spot=spot, gpus=gpus, incarnation=secrets.token_hex(4))
+            spec = NodeSpec(
+                name=name, number=number, spot=spot, gpus=gpus, cloud=cloud, incarnation=secrets.token_hex(4)
+            )
             path = self.machines / name / "node.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_suffix(".new").write_text(json.dumps(spec.__dict__))

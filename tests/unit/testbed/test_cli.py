@@ -23,6 +23,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["kubeconfig"], "no cluster is up with the state directory"),
         (["reclaim", "spot-1"], "`testbed up` makes one"),
         (["add", "spot-1"], "`testbed up` makes one"),
+        (["reclaim", "spot-1", "--how", "notice"], "`testbed up` makes one"),
         (["kubectl", "get", "nodes"], "`testbed up` makes one"),
         (["images", "build", "none"], "image 'none' is none of this project's"),
     ],
