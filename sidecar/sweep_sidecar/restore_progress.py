@@ -34,6 +34,7 @@ class RestoreProgress:
         self._tell = tell
         self._monotonic = monotonic
         self._began = self._logged = monotonic()
+        self._has_told = False
         self._lock = threading.Lock()
 
     @property
@@ -65,5 +66,7 @@ class RestoreProgress:
 
     def _change(self, **fields: object) -> None:
         self._report = replace(self._report, **fields)  # type: ignore[arg-type]
-        if self._report.problem or self._monotonic() - self._began >= TOLD_AFTER_S:
+        # What was told is also taken back.
+        self._has_told |= bool(self._report.problem) or self._monotonic() - self._began >= TOLD_AFTER_S
+        if self._has_told:
             self._tell(self._report)
