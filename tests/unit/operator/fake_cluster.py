@@ -12,7 +12,7 @@ from typing import Any
 from builders import NOW, UID
 
 from resumable_sweep.contract.outcome import Exit, Outcome
-from resumable_sweep.contract.report import Report, Stage
+from resumable_sweep.contract.report import NoticeKind, Report, Stage
 from sweep_operator.model.observed import ContainerView, NodeView, PodView, Role
 
 ITEMS = 6
@@ -25,6 +25,7 @@ class Shard:
 
     head: int = 0
     writer: str = ""
+    sealed: bool = False
     items: int = 0
     complete: bool = False
 
@@ -36,6 +37,11 @@ class Process:
     alive: bool = True
     holds: bool = False
     """Whether it has taken the shard's log."""
+    take_after: int | None = None
+    """How many seconds it waits at most before it takes the log, where it was made ahead of time."""
+    takes_at: float | None = None
+    may_take: bool = False
+    """Whether the operator has told it that it need not wait."""
     recorded: int = 0
     restored: int = 0
     sequence: int = 0
@@ -52,13 +58,15 @@ class FakeCluster:
     made: dict[int, int] = field(default_factory=dict)
     """The shard of every attempt that ever had a pod, by the attempt's number."""
     quota_is_used_up: bool = False
+    notices: dict[str, tuple[NoticeKind, float]] = field(default_factory=dict)
+    """What the cloud announces, by node: a notice and its deadline."""
     changes: int = 0
     """Grows with whatever the operator's watches would tell it."""
     _uids: int = 0
 
     # What the API server does for the operator.
 
-    def create(self, pod: PodView) -> bool:
+    def create(self, pod: PodView, *, take_after: int | None = None) -> bool:
         """Take a new pod in, and return whether its name was free."""
         if pod.name in self.pods:
             return False
@@ -68,7 +76,7 @@ class FakeCluster:
         self._uids += 1
         uid = f"uid-{self._uids}"
         self.put(replace(pod, uid=uid, created_at=float(int(self.now))))
-        self.processes[uid] = Process()
+        self.processes[uid] = Process(take_after=take_after)
         return True
 
     def delete(self, pod: PodView, grace_seconds: int | None) -> None:
@@ -115,11 +123,25 @@ class FakeCluster:
         if shard.head > pod.attempt:
             self._end_restore(pod, Exit.SUPERSEDED, {"head_attempt": shard.head})
             return
-        shard.head, shard.writer = pod.attempt, pod.uid
+        if not self._may_take(process, shard):
+            return
+        shard.head, shard.writer, shard.sealed = pod.attempt, pod.uid, False
         process.holds = True
         process.recorded = process.restored = shard.items
         mains = (ContainerView(name="main", started=True),)
         self.put(replace(pod, phase="Running", mains=mains, restore=ContainerView(name="sweep-restore", exit_code=0)))
+
+    def _may_take(self, process: Process, shard: Shard) -> bool:
+        if process.take_after is None:
+            return True
+        if process.takes_at is None:
+            process.takes_at = self.now + process.take_after
+        return not shard.head or shard.sealed or process.may_take or self.now >= process.takes_at
+
+    def ask_for_turn(self, pod: PodView) -> Report | None:
+        """Return what an attempt says that waits for its turn."""
+        waits = pod.uid in self.processes and self.processes[pod.uid].takes_at is not None
+        return self._report(pod, Stage.RESTORING) if waits and pod.phase == "Pending" else None
 
     def _end_restore(self, pod: PodView, code: Exit, details: dict[str, Any]) -> None:
         restore = ContainerView(name="sweep-restore", exit_code=int(code))
@@ -144,6 +166,7 @@ class FakeCluster:
         if shard.writer == pod.uid and not shard.complete:
             shard.items = process.recorded
             shard.complete = stage is Stage.COMPLETE
+            shard.sealed = stage is Stage.SEALED
         else:
             stage = Stage.STOPPED
         return self._report(pod, stage)
@@ -151,6 +174,9 @@ class FakeCluster:
     def _report(self, pod: PodView, stage: Stage) -> Report:
         shard, process = self.shards[pod.shard], self.processes[pod.uid]
         process.sequence += 1
+        nothing: tuple[NoticeKind, float | None] = (NoticeKind.NONE, None)
+        # A restore does not ask the metadata server.
+        notice, deadline = nothing if stage is Stage.RESTORING else self.notices.get(pod.node, nothing)
         return Report(
             run_id=UID,
             shard=pod.shard,
@@ -161,6 +187,8 @@ class FakeCluster:
             items_recorded=process.recorded,
             items_restored=process.restored,
             items_total=ITEMS,
+            notice=notice,
+            notice_deadline=deadline,
         )
 
     def finish(self, pod: PodView, *, code: int = 0, disruption: str = "", published: bool = True) -> Report | None:
@@ -210,6 +238,7 @@ class FakeCluster:
         for pod in self.pods.values():
             if pod.node == name:
                 self.processes[pod.uid].alive = False
+        self.notices.pop(name, None)
 
     def _kubelet_of(self, pod: PodView) -> bool:
         node = self.nodes.get(pod.node)

@@ -9,16 +9,18 @@ from typing import Any
 from builders import UID, manifest
 from fake_cluster import FakeCluster
 
+from resumable_sweep.contract.report import Answer, Report
 from sweep_operator import api
 from sweep_operator.decide import decide
 from sweep_operator.decide.missing import is_on_its_way, missing
 from sweep_operator.decide.sweep import refresh_seconds
-from sweep_operator.model.observed import Creation, NodeView, PodView, Presence, Role
+from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, NodeView, PodView, Presence, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.snapshot import Snapshot, Spec, Sweep, SweepStatus
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.report_board import ReportBoard
+from sweep_operator.runtime.server import answer_to
 from sweep_operator.runtime.translation import lasting_part, status_manifest, status_of
 
 HOLDING = (ShardState.ACTIVE, ShardState.LEAVING)
@@ -53,6 +55,7 @@ class FakeOperator:
 
     def __post_init__(self) -> None:
         self.judged: set[int] = set()
+        self._read: tuple[dict[str, Any], SweepStatus] | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -64,6 +67,11 @@ class FakeOperator:
 
     @property
     def status(self) -> SweepStatus:
+        if self._read is None or self._read[0] is not self.stored:
+            self._read = (self.stored, self._read_status())
+        return self._read[1]
+
+    def _read_status(self) -> SweepStatus:
         return status_of(api.ResumableSweepStatus.model_validate(self.stored), shards=self.spec.shards)
 
     @property
@@ -72,9 +80,15 @@ class FakeOperator:
         late = self.look_again_at is not None and self.cluster.now >= self.look_again_at
         return late or self.seen_changes != self.cluster.changes
 
-    def hear(self, report: Any) -> None:
-        if report is not None and self.reports.post(UID, report):
+    def hear(self, report: Report | None) -> Answer:
+        """Take a report in as the server does, and answer by what is written."""
+        if report is None:
+            return Answer()
+        record = self.status.records[report.shard]
+        if report.attempt in record.attempts and self.reports.post(UID, report):
             self.cluster.changes += 1
+        pod = next((pod for pod in self.cluster.pods.values() if pod.attempt == report.attempt), None)
+        return Answer() if pod is None else answer_to(report, record, pod=pod, node=self.cluster.nodes.get(pod.node))
 
     def look(self, faults: Faults = NO_FAULTS) -> None:
         """Gather, decide, execute."""
@@ -136,7 +150,7 @@ class FakeOperator:
             self.attempts.note(UID, order.attempt, known or fresh)
         ways = iter([*faults.creations, *["ok"] * len(plan.actions)])
         for order in orders:
-            creation = self._create(_pod_of(order), next(ways))
+            creation = self._create(_pod_of(order), next(ways), take_after=order.take_after)
             noted = replace(creation, resumes=order.resumes, replaces=order.replaces)
             self.attempts.note(UID, order.attempt, noted)
         for chore in plan.actions:
@@ -161,19 +175,19 @@ class FakeOperator:
             raise Crashed
         return faults.status != "answer lost"
 
-    def _create(self, pod: PodView, way: str) -> Creation:
+    def _create(self, pod: PodView, way: str, *, take_after: int | None = None) -> Creation:
         now = self.cluster.now
         if way == "crash":
             raise Crashed
         if self.cluster.quota_is_used_up:
-            return Creation(retry_at=now + 5, problem="QuotaExceeded", message="exceeded quota")
+            return Creation(retry_at=now + 5, problem=QUOTA_EXCEEDED, message="exceeded quota", refused_at=now)
         if way != "ok":
             if way == "answer lost, made":
-                self.cluster.create(pod)
+                self.cluster.create(pod, take_after=take_after)
             elif way == "made later":
-                self.late.append(lambda: self.cluster.create(pod))
+                self.late.append(lambda: self.cluster.create(pod, take_after=take_after))
             return Creation(retry_at=now + 1, problem="ApiUnavailable", message="no answer", uncertain=True)
-        was_free = self.cluster.create(pod)
+        was_free = self.cluster.create(pod, take_after=take_after)
         return Creation(created_at=now, seen=not was_free)
 
     # What must hold at every step.
@@ -194,7 +208,12 @@ class FakeOperator:
         assert 0 <= wanted.reclaims - before.reclaims <= len(ended), "a reclaim that no attempt has suffered"
         assert wanted.reclaims <= len(self.cluster.made), "more reclaims than pods"
         self.judged |= ended
-        current = [record.attempt for record in wanted.records if record.attempt]
+        current = [attempt for record in wanted.records for attempt in record.attempts]
+        for new in wanted.records:
+            if new.live_heir:
+                assert new.notice.is_hard, "an heir without a notice"
+                assert new.state in HOLDING, "an heir of nobody"
+                assert new.heir > new.attempt
         assert len(current) == len(set(current)), "two shards share an attempt"
         limit = 0 if self.spec.suspend else self.spec.parallelism
         resolved = wanted.items_sha256 or not self.spec.has_items
@@ -205,7 +224,7 @@ class FakeOperator:
         """A pod is deleted only when its verdict stands in the status, or to stop it."""
         if pod.role is Role.ATTEMPT:
             record = self.status.records[pod.shard]
-            assert record.attempt != pod.attempt or record.state not in HOLDING, "deleted without a verdict"
+            assert pod.attempt not in record.attempts or record.state not in HOLDING, "deleted without a verdict"
 
 
 def _pod_of(action: CreateAttempt | CreateHousekeeping) -> PodView:

@@ -18,7 +18,7 @@ from fake_operator import FakeOperator, Faults
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resumable_sweep.contract.report import Report
+from resumable_sweep.contract.report import NoticeKind, Report
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.snapshot import Spec
 
@@ -47,8 +47,8 @@ class World:
         """Let all pods come one step further; what they record may not be stored yet, and reports may be lost."""
         for pod in list(self.cluster.pods.values()):
             report = self.advance(pod, stored=stored)
-            if heard:
-                self.operator.hear(report)
+            if heard and self.operator.hear(report).may_take:
+                self.cluster.processes[pod.uid].may_take = True
 
     def advance(self, pod: PodView, *, stored: bool) -> Report | None:
         cluster = self.cluster
@@ -56,6 +56,7 @@ class World:
             cluster.schedule(pod)
         elif pod.phase == "Pending":
             cluster.start(pod)
+            return cluster.ask_for_turn(cluster.pods[pod.name])
         elif pod.role is not Role.ATTEMPT:
             cluster.do_chore(pod)
         elif cluster.processes[pod.uid].recorded == ITEMS:
@@ -140,6 +141,23 @@ class World:
             if heard:
                 self.operator.hear(report)
 
+    # What the cloud announces; whether it comes true is for the other events to say.
+
+    def announce(self, name: str, kind: NoticeKind, seconds: float) -> None:
+        if name in self.cluster.nodes:
+            self.cluster.notices[name] = (kind, self.cluster.now + seconds)
+
+    def withdraw(self, name: str) -> None:
+        self.cluster.notices.pop(name, None)
+
+    def stop_for_notice(self, index: int, code: int, published: bool, heard: bool) -> None:
+        """The program stops between two items because its machine is announced to go."""
+        pod = self.pick(index)
+        if pod is not None and pod.role is Role.ATTEMPT and pod.node in self.cluster.notices:
+            report = self.cluster.finish(pod, code=code, published=published)
+            if heard:
+                self.operator.hear(report)
+
     # How it must end.
 
     def calm_down(self) -> None:
@@ -166,6 +184,7 @@ BOTH = (True, False)
 SECONDS = (0, 0.3, 2, 6, 31, 61)
 INDICES = tuple(range(8))
 STATUS = (*["ok"] * 6, "conflict", "answer lost", "crash after")
+NOTICES = (NoticeKind.GCE_PREEMPTED, NoticeKind.EC2_INTERRUPTION, NoticeKind.EC2_REBALANCE)
 CREATION = ("answer lost, made", "answer lost, not made", "made later", "crash")
 
 # What may happen: its weight, and the values of its arguments. What goes well is more frequent than what does not:
@@ -182,6 +201,9 @@ EVENTS: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
     "a_late_creation_arrives": (1, {}),
     "use_quota_up": (2, {"used_up": BOTH}),
     "change": (2, {"suspend": (False, False, True), "parallelism": (1, 2, 3)}),
+    "announce": (2, {"name": NODES, "kind": NOTICES, "seconds": (1, 30, 120)}),
+    "withdraw": (1, {"name": NODES}),
+    "stop_for_notice": (1, {"index": INDICES, "code": (0, 143), "published": BOTH, "heard": BOTH}),
     "end_early": (2, {"index": INDICES, "code": (0, 1, 137), "heard": BOTH}),
     "delete_pod": (2, {"index": INDICES, "forced": BOTH}),
     "lose_node": (1, {"name": NODES}),
