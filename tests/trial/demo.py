@@ -21,9 +21,9 @@ from trial.verdict import Verdict, verdict_on
 REPORT = Path("build/demo/report.json")
 FILE = "results.jsonl"
 NAMESPACE = "sweep-demo"
-# Spot nodes enough that three pods still find room after two nodes are gone, and one that the operator can rely on.
-_SPOT_NODES = 5
-_SCHEDULE = ((8, "kill"), (22, "shutdown"), (36, "delete-pod"))
+# Spot nodes enough that three pods still find room after three nodes are gone, and one that the operator can rely on.
+_SPOT_NODES = 6
+_SCHEDULE = ((8, "kill"), (16, "notice"), (28, "shutdown"), (38, "delete-pod"))
 _MOST_DONE = 6
 """Of the ten items of a shard: one with more to its name could finish within its grace."""
 _MINUTES = 15
@@ -65,6 +65,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     given.add_argument(
         "--shutdown-command", default="", help="powers a node off, {node} is its name (else: kubectl drain)"
     )
+    given.add_argument(
+        "--notice-command", default="", help="has the cloud announce a node's end, {node} is its name (else: left out)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -89,6 +92,7 @@ def _ground(options: argparse.Namespace, screen: Screen) -> Ground | None:
         store=options.store,
         kill_command=options.kill_command,
         shutdown_command=options.shutdown_command,
+        notice_command=options.notice_command,
     )
 
 
@@ -122,6 +126,8 @@ def _run(ground: Ground, screen: Screen) -> Verdict:
 def _disturb(sweep: Sweep, ground: Ground, observer: Observer, screen: Screen) -> list[Strike]:
     strikes: list[Strike] = []
     for done, how in _SCHEDULE:
+        if how == "notice" and not ground.faults.can_announce:
+            continue
         screen.follow(sweep, until=after_items(sweep, done), minutes=_MINUTES)
         if sweep.status().get("phase") in ("Complete", "Failed"):
             break

@@ -31,6 +31,15 @@ class Faults(Protocol):
         """End a node with the notice that its kubelet gets."""
         ...
 
+    @property
+    def can_announce(self) -> bool:
+        """Whether `announce` is possible here."""
+        ...
+
+    def announce(self, node: str) -> str:
+        """Have the cloud announce the end of a node, which follows."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
@@ -85,12 +94,25 @@ class TestbedFaults:
         self._testbed.reclaim(node, how="shutdown", node_delete_after=self._node_delete_after)
         return "shutdown"
 
+    @property
+    def can_announce(self) -> bool:
+        """Every machine has a metadata server."""
+        return True
+
+    def announce(self, node: str) -> str:
+        """Have the machine's metadata server announce its end, and shut it down when the cloud's time is over."""
+        self._testbed.announce(node, then="shutdown", node_delete_after=self._node_delete_after)
+        return "notice"
+
 
 class GivenFaults:
     """What any cluster allows, or the commands that the user gives, with `{node}` for the node's name."""
 
-    def __init__(self, cluster: Cluster, *, kill_command: str = "", shutdown_command: str = "") -> None:
+    def __init__(
+        self, cluster: Cluster, *, kill_command: str = "", shutdown_command: str = "", notice_command: str = ""
+    ) -> None:
         self._cluster = cluster
+        self._notice_command = notice_command
         self._kill_command = kill_command
         self._shutdown_command = shutdown_command
         self._cordoned: list[str] = []
@@ -115,6 +137,16 @@ class GivenFaults:
             return "shutdown"
         self._drain(node)
         return "drain"
+
+    @property
+    def can_announce(self) -> bool:
+        """Only the cloud can, by the user's command."""
+        return bool(self._notice_command)
+
+    def announce(self, node: str) -> str:
+        """Run the user's command."""
+        _run(self._notice_command, node)
+        return "notice"
 
     def _drain(self, node: str) -> None:
         self._cordoned.append(node)
@@ -160,11 +192,23 @@ def local_ground(
 
 
 def given_ground(
-    *, kubeconfig: Path, registry: str, tag: str, store: str, kill_command: str = "", shutdown_command: str = ""
+    *,
+    kubeconfig: Path,
+    registry: str,
+    tag: str,
+    store: str,
+    kill_command: str = "",
+    shutdown_command: str = "",
+    notice_command: str = "",
 ) -> Ground:
     """Use a cluster that is there, with the project's images pushed to a registry that it can pull from."""
     names = {"operator": "resumable-sweep-operator", "sidecar": "resumable-sweep-sidecar", "digits": "digits"}
-    faults = GivenFaults(Cluster(kubeconfig), kill_command=kill_command, shutdown_command=shutdown_command)
+    faults = GivenFaults(
+        Cluster(kubeconfig),
+        kill_command=kill_command,
+        shutdown_command=shutdown_command,
+        notice_command=notice_command,
+    )
     endpoint = os.environ.get("STORAGE_EMULATOR_HOST", "")
     return Ground(
         kubeconfig=kubeconfig,

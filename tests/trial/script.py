@@ -13,7 +13,7 @@ from trial.ground import Ground
 from trial.observer import AttemptSeen, Observer
 from trial.sweep import Sweep
 
-HOWS = ("kill", "shutdown", "delete-pod")
+HOWS = ("kill", "shutdown", "notice", "delete-pod")
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def strike(
         done = ground.faults.kill(node)
     elif how == "shutdown":
         done = ground.faults.shutdown(node)
+    elif how == "notice":
+        done = ground.faults.announce(node)
     else:
         sweep.cluster.delete(f"/api/v1/namespaces/{sweep.namespace}/pods/{pod['metadata']['name']}")
         done = how
