@@ -123,7 +123,8 @@ def _drift_text(record: ShardRecord, pod: PodView | None, before: SweepStatus) -
 def _unproven_text(record: ShardRecord) -> str:
     return (
         f"shard {record.shard} exited 0 before its items were proved to be done, and runs again: name the items in "
-        "spec.items or use the library; where neither is possible the containers must have no preStop hook of their own"
+        "spec.items or use the library; where neither is possible set spec.completion to ExitCode, and give the "
+        "containers no preStop hook of their own"
     )
 
 

@@ -77,7 +77,6 @@ class AttemptWriter:
         self._requests_seen = 0
         self._requests_answered = 0
         self._refused: Problem | None = None
-        self._was_noticed = False
         self.report = Report(
             run_id=settings.run.run_id,
             shard=settings.shard,
@@ -344,8 +343,6 @@ class AttemptWriter:
         completion = self._settings.completion
         if not may_prove_by_exit(completion, look.counted, items_known=self._items is not None):
             return None
-        if self._was_noticed:
-            return None  # it may have ended well because it knew that its machine goes away
         if ask() is not Experiment.SUCCEEDED:
             return None
         # Nothing will go on from here, so the file to go on from may be missing.
@@ -357,7 +354,6 @@ class AttemptWriter:
 
     def _change(self, **fields: Any) -> None:
         changed = replace(self.report, **fields)
-        self._was_noticed |= changed.notice.is_hard
         if changed != self.report:
             self.report = changed
             self._tell(changed)

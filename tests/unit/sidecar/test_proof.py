@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from resumable_sweep.contract.manifest import Manifest
-from resumable_sweep.contract.report import Experiment, NoticeKind, Stage
+from resumable_sweep.contract.report import Experiment, Stage
 from sweep_sidecar.housekeeping import resolve
 from unit.sidecar.pods import HEADER, Cluster, last_line, line
 
@@ -87,21 +87,6 @@ def test_no_other_end_counts(
     writer = cluster.mirror(1)
     writer.finish(lambda: experiment)
     assert cluster.last_body().get("proof", "") == ("" if proof == "exit" else proof)
-
-
-@pytest.mark.parametrize(
-    ("notice", "kind"), [(NoticeKind.GCE_PREEMPTED, "seal"), (NoticeKind.EC2_REBALANCE, "complete")]
-)
-def test_an_exit_after_the_program_was_told_to_stop_proves_nothing(
-    tmp_path: Path, notice: NoticeKind, kind: str
-) -> None:
-    cluster = cluster_with(tmp_path, "nothing that counts", named=False, completion="ExitCode")
-    writer = cluster.mirror(1)
-    writer.look()
-    writer._change(notice=notice)
-    writer._change(notice=NoticeKind.NONE)
-    writer.finish(lambda: Experiment.SUCCEEDED)
-    assert cluster.kinds()[-1] == kind
 
 
 def test_a_run_of_gmat_sweep_that_went_back_to_failed_is_not_published(tmp_path: Path) -> None:
