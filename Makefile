@@ -14,7 +14,7 @@ LOCKED := operator sidecar obstore dev jax gmat compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-chart test-e2e test-faults test-compat bench lint format verify generate lock venv clean
+.PHONY: help demo test test-unit test-integration test-chart test-e2e test-clients test-faults test-compat bench lint format verify generate lock venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -43,7 +43,11 @@ test-chart: $(READY) ## Run the chart's tests
 
 test-e2e: $(READY) ## Run the tests on real kubelets (needs Linux and root)
 	@bash tests/require-root.sh "make test-e2e"
-	$(PYTEST) -v tests/e2e $(ARGS)
+	$(PYTEST) -v tests/e2e -m "not matrix" $(ARGS)
+
+test-clients: $(READY) ## Run other people's programs on real kubelets, and take their pods away in every way
+	@bash tests/require-root.sh "make test-clients"
+	$(PYTEST) -v tests/e2e/sweeps/test_clients.py $(ARGS)
 
 test-faults: $(READY) ## Try every fault, on the library and before the store: minutes. Some: make test-faults ARGS="--help"
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m crash $(ARGS)

@@ -1,0 +1,172 @@
+"""Programs that know nothing of this project lose their node, all at once, and end as if nothing had been.
+
+Each runs twice: on a node that nobody touches, and on one that goes. `make test` cuts that node's power; `make
+test-clients` tries every way in which a program can lose its pod.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sweep_sidecar.log.entry import Kind
+from trial.client import CLIENTS
+from trial.cluster import wait_until
+from trial.ground import Ground
+from trial.ledger import ledger_of
+from trial.observer import Observer
+from trial.sweep import Sweep
+
+pytestmark = pytest.mark.e2e
+
+NAMESPACE = "clients"
+STEADY = {"kubernetes.io/hostname": "node-1"}
+SPOT = {"cloud.google.com/gke-spot": "true"}
+SPOT_NODES = 4
+# What may win, by what was done. Which evidence is seen first can differ from run to run.
+SIGNALS = {
+    "kill": {"NodeGone", "NodeUnreachable", "DeletionByPodGC"},
+    "shutdown": {"NodeShuttingDown", "TerminationByKubelet"},
+    "delete-pod": {"PodDeleted", "PodVanished"},
+}
+_BEGUN = 3
+_MOST_RERUN = 7
+"""What an interval of the mirror and a look may hold back, at a step a second, and the step at hand."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A sweep of each client, by its name, and who watches it."""
+
+    sweeps: Mapping[str, Sweep]
+    observers: Mapping[str, Observer]
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return the pods of all."""
+        return [pod for sweep in self.sweeps.values() for pod in sweep.pods()]
+
+    def steps(self, client: str) -> int:
+        """Return how many steps the client's program has printed, over all its attempts."""
+        return self.observers[client].work_done().total()
+
+    def wait_until_begun(self, ground: Ground) -> None:
+        """Wait until each program has done some steps, and something of each is stored."""
+        for name, sweep in self.sweeps.items():
+            ledger = ledger_of(sweep, environment=ground.local_env)
+            wait_until(
+                lambda name=name, ledger=ledger: (  # type: ignore[misc]
+                    self.steps(name) >= _BEGUN and any(entry.kind is Kind.GEN for entry in ledger.entries(0))
+                ),
+                what=f"{_BEGUN} steps of {name}, and a generation",
+                seconds=180,
+                clue=lambda sweep=sweep: f"{sweep.status()}",  # type: ignore[misc]
+            )
+
+    def wait_until_complete(self) -> None:
+        """Wait for the end of all sweeps."""
+        for sweep in self.sweeps.values():
+            status = sweep.wait_for_phase("Complete", "Failed", seconds=300)
+            assert status["phase"] == "Complete", f"{sweep.name}: {status}"
+
+    def remove(self) -> None:
+        """Remove all sweeps."""
+        for name, sweep in self.sweeps.items():
+            self.observers[name].close()
+            sweep.delete()
+
+
+@pytest.fixture(scope="session")
+def place(ground: Ground) -> Ground:
+    """The cluster, with the clients' images."""
+    assert ground.testbed is not None
+    pushed = ground.testbed.push_images(*sorted({client.image for client in CLIENTS.values()}))
+    return dataclasses.replace(ground, images={**ground.images, **pushed})
+
+
+def begin(place: Ground, *, prefix: str, nodes: Mapping[str, str]) -> Run:
+    sweeps, observers = {}, {}
+    for name, client in CLIENTS.items():
+        sweep = sweeps[name] = Sweep(place.cluster(), namespace=NAMESPACE, name=f"{prefix}-{name}")
+        sweep.apply(client.manifest(place, name=sweep.name, namespace=NAMESPACE, nodes=nodes))
+        observers[name] = Observer(sweep)
+    return Run(sweeps=sweeps, observers=observers)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(place: Ground) -> Iterator[list[Run]]:
+    """The run that nobody disturbs: none before somebody has begun it."""
+    runs: list[Run] = []
+    yield runs
+    for run in runs:
+        run.remove()
+
+
+@pytest.fixture(
+    scope="module",
+    params=["kill", *(pytest.param(how, marks=pytest.mark.matrix) for how in SIGNALS if how != "kill")],
+)
+def how(request: pytest.FixtureRequest) -> str:
+    """How the pods go."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def disturbed(place: Ground, undisturbed: list[Run], how: str) -> Iterator[Run]:
+    """A run whose pods all went in the middle of their work, from one node."""
+    assert place.testbed is not None
+    place.testbed.up(nodes=SPOT_NODES + 1, spot=SPOT_NODES)
+    leave_open(place, 1)
+    run = begin(place, prefix=how, nodes=SPOT)
+    run.wait_until_begun(place)
+    if not undisturbed:
+        undisturbed.append(begin(place, prefix="undisturbed", nodes=STEADY))
+    [node] = {pod["spec"]["nodeName"] for pod in run.pods()}
+    leave_open(place, SPOT_NODES)
+    strike(place, run, node=node, how=how)
+    run.wait_until_complete()
+    yield run
+    run.remove()
+
+
+def leave_open(place: Ground, count: int) -> None:
+    """Let pods onto so many of the spot nodes, and onto no other: what they have in common is pulled but once."""
+    cluster = place.cluster()
+    labels = ",".join(f"{name}={value}" for name, value in SPOT.items())
+    nodes = cluster.get("/api/v1/nodes", labelSelector=labels)["items"]
+    for number, name in enumerate(sorted(node["metadata"]["name"] for node in nodes)):
+        cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": number >= count}})
+
+
+def strike(place: Ground, run: Run, *, node: str, how: str) -> None:
+    if how == "kill":
+        place.faults.kill(node)
+    elif how == "shutdown":
+        place.faults.shutdown(node)
+    else:
+        cluster = place.cluster()
+        for pod in run.pods():
+            cluster.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_it_ends_as_if_nothing_had_been(
+    place: Ground, disturbed: Run, undisturbed: list[Run], how: str, client: str
+) -> None:
+    sweep = disturbed.sweeps[client]
+    status = sweep.status()
+    assert status["reclaims"] == 1
+    assert set(status["reclaimsBySignal"]) <= SIGNALS[how]
+    # It went on: what it had done first was not done again, and of the rest only what was not stored yet.
+    first, *later = disturbed.observers[client].attempts()
+    assert later
+    assert first.ran[0] not in {step for attempt in later for step in attempt.ran}
+    work = disturbed.observers[client].work_done()
+    assert work.total() - len(work) <= _MOST_RERUN
+    undisturbed[0].wait_until_complete()
+    assert undisturbed[0].sweeps[client].status()["attempts"] == 1
+    files, merged = CLIENTS[client].outcome(sweep, place)
+    assert (files, merged) == CLIENTS[client].outcome(undisturbed[0].sweeps[client], place)
