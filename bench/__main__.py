@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.table import show
 
-NAMES = ("testbed", "reclaim", "library", "store_engines", "store", "merge")
+NAMES = ("testbed", "reclaim", "library", "store_engines", "store", "sidecar", "merge")
 _QUICK = "--quick"
 _CAN_BE_QUICK = ("library", "store")
 _RESULTS = Path("build/bench")
