@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from resumable_sweep.contract.log_format import LogInvalid
-from resumable_sweep.contract.manifest import parsed_manifest
-from sweep_sidecar.capture.growing import GrowingFile, adopted_growing, capture_growing
-from sweep_sidecar.capture.steady import (
-    INLINE_BYTES,
-    Fingerprint,
-    Measured,
-    Unsteady,
-    fingerprint_of,
-    measure,
-    read_measured,
-    settled,
-    stored_version,
-)
-from sweep_sidecar.capture.tree import Group, Unreadable, files_in, groups_of
+from sweep_sidecar.capture.groups import Group, Kind, groups_of
+from sweep_sidecar.capture.growing import Growth, adopted_growing
+from sweep_sidecar.capture.names import fits
+from sweep_sidecar.capture.opening import Gone, Unreadable, opened
+from sweep_sidecar.capture.passing import STRICT_TRIES, TRIES, Left, Pass, Torn
+from sweep_sidecar.capture.room import nearly_full
+from sweep_sidecar.capture.steady import INLINE_BYTES, Fingerprint, Settling, Unsteady, measure, read_measured, settled
+from sweep_sidecar.capture.taking import Taker, Tracked
+from sweep_sidecar.capture.tree import Tree, tree_of
 from sweep_sidecar.log.generation import FileVersion, Generation, Segment, inline_segment
 from sweep_sidecar.progress import (
     LOG_SUFFIX,
@@ -35,6 +32,7 @@ from sweep_sidecar.progress import (
     united,
 )
 
+_LOG = logging.getLogger(__name__)
 _LOOKS_TO_SETTLE = 5
 """So many looks in a row may find a file in the middle of being written before that is called a problem."""
 
@@ -57,22 +55,18 @@ class Look:
     refusal: Problem | None = None
     unsettled: Problem | None = None
     """Files that never were whole for several looks (or, in the last look, at all): their older versions stand."""
+    is_torn: bool = False
+    """The directory changed too fast to be read as a whole: all is as at the look before."""
+    nearly_full: Problem | None = None
+    """What is left of the volume; the look counts all the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tracked:
-    """A file as it was last taken; `fingerprint` None = it has to be read again."""
-
-    version: FileVersion
-    fingerprint: Fingerprint | None = None
-    counted: Counted | None = None
-    growing: GrowingFile | None = None
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Waiting:
+    """A group that was left as it was, at so many looks in a row."""
+
+    left: Left
     looks: int
-    refused: tuple[Fingerprint, Fingerprint] | None = None
 
 
 @dataclass
@@ -87,6 +81,12 @@ class Capturer:
         Path of the checkpoint whose records are counted; where it is none that can be counted, all that can are.
     progress:
         In which format records are counted.
+    commit:
+        Patterns of the files by whose presence a folder is a whole checkpoint, or names of formats.
+    append:
+        Patterns of files that only grow, by lines, besides `*.jsonl`.
+    restored_marker:
+        The file that a restore leaves at its end: what was not changed since was brought here by it, and is whole.
     clock_ns:
         Time of day in nanoseconds, on the clock that stamps the files.
     """
@@ -95,10 +95,18 @@ class Capturer:
     store_blob: Callable[[bytes], Segment]
     named: str = ""
     progress: Progress = "auto"
+    commit: tuple[str, ...] = ()
+    append: tuple[str, ...] = ()
+    restored_marker: Path | None = None
     clock_ns: Callable[[], int] = time.time_ns
-    _tracked: dict[str, _Tracked] = field(default_factory=dict)
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _tracked: dict[str, Tracked] = field(default_factory=dict)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _folders: frozenset[str] = frozenset()
+    _torn_looks: int = 0
     _inline_left: int = 0
+    _said: set[str] = field(default_factory=set)
 
     def adopt(self, generation: Generation, *, read: Callable[[str, FileVersion], bytes]) -> Counted:
         """Start from a generation that an earlier process published or a restore brought here; return its records.
@@ -136,20 +144,23 @@ class Capturer:
         on_their_way = (piece for tracked in self._tracked.values() for piece in tracked.version.segments)
         self._inline_left = INLINE_BYTES - sum(len(piece.inline or b"") for piece in on_their_way)
         try:
-            groups = groups_of(files_in(self.root))
-            seen: dict[str, _Tracked] = {}
-            waiting: dict[str, _Waiting] = {}
-            for group in groups:
-                self._take(group, seen, waiting, last=last)
+            return self._whole(last=last)
         except Unreadable as error:
             return self._refused("CheckpointUnreadable", str(error))
         except LogInvalid as error:
             return self._refused(
                 "CheckpointInvalid", f"{error}. What is stored stays as it is, and nothing new is mirrored until then"
             )
-        self._tracked = seen
-        self._waiting = waiting
-        return self._seen(unsettled=self._unsettled(last=last))
+        except Torn as error:
+            self._torn_looks += 1
+            problem = None
+            if self._torn_looks >= _LOOKS_TO_SETTLE:
+                problem = Problem(
+                    "CheckpointUnstable",
+                    f"the snapshot directory changes faster than it can be read ({error}): nothing new is mirrored "
+                    "until it can. Keep what changes all the time elsewhere",
+                )
+            return replace(self._seen(unsettled=problem), is_torn=True)
 
     def published(self, seq: int) -> None:
         """Note that entry `seq` now holds what the last look found."""
@@ -158,85 +169,91 @@ class Capturer:
             growing = replace(tracked.growing, version=version) if tracked.growing else None
             self._tracked[path] = replace(tracked, version=version, growing=growing)
 
-    def _take(self, group: Group, seen: dict[str, _Tracked], waiting: dict[str, _Waiting], *, last: bool) -> None:
-        members = (group.path,) if group.manifest is None else (group.path, group.manifest)
-        before = {path: self._tracked[path] for path in members if path in self._tracked}
-        try:
-            if group.manifest is not None:
-                fresh = self._pair(group.path, group.manifest)
-            elif group.is_log:
-                fresh = {group.path: self._log(group.path, last=last)}
-            else:
-                fresh = {group.path: self._alone(group.path)}
-        except FileNotFoundError:
-            if group.manifest is None:
-                return  # a file that has just been removed
-            fresh = None
-        except Unsteady:
-            fresh = None
-        except OSError as error:
-            raise Unreadable(self.root / group.path, error) from error
-        if fresh is None:
-            seen.update(before)
-            known = self._waiting.get(group.path)
-            waiting[group.path] = _Waiting((known.looks if known else 0) + 1, known.refused if known else None)
-            if group.manifest is not None:
-                waiting[group.path].refused = self._fingerprints(group)
-            return
-        seen.update(fresh)
+    def _whole(self, *, last: bool) -> Look:
+        tree = tree_of(self.root)
+        self._say_left_out(tree)
+        if not last and not self._waiting and self._is_as_it_was(tree):
+            self._torn_looks = 0
+            return self._seen(unsettled=None)
+        settling = Settling(clock_ns=self.clock_ns, sleep=self.sleep, at_rest=last)
+        known = dict(self._tracked)
+        for number in range(1, TRIES + 1):
+            one = self._pass(known, settling, is_strict=number <= STRICT_TRIES, last=last)
+            try:
+                one.run(tree)
+                break
+            except Torn:
+                if number == TRIES:
+                    raise
+            tree = tree_of(self.root)
+        self._torn_looks = 0
+        self._tracked = one.taken
+        self._waiting = {path: self._still_waiting(path, left) for path, left in one.left.items()}
+        self._folders = one.folders
+        return self._seen(unsettled=self._unsettled(last=last))
 
-    def _log(self, path: str, *, last: bool) -> _Tracked:
-        before = self._tracked.get(path)
-        known = before.growing if before else None
-        try:
-            growing = capture_growing(
-                self.root / path, known, store_piece=self._store_piece, progress=self.progress, thorough=last
-            )
-        except LogInvalid as error:
-            after = known.version.size if known else 0
-            raise LogInvalid(f"{path}, after byte {after}: {error}") from error
-        return _Tracked(version=growing.version, counted=growing.counted, growing=growing)
-
-    def _alone(self, path: str) -> _Tracked:
-        before = self._tracked.get(path)
-        if before is not None and before.fingerprint == fingerprint_of((self.root / path).stat()):
-            return before
-        measured = measure(self.root / path)
-        return self._stored(path, measured)
-
-    def _pair(self, path: str, manifest: str) -> dict[str, _Tracked] | None:
-        """Return a checkpoint and its manifest, None where they do not fit each other."""
-        found = (fingerprint_of((self.root / path).stat()), fingerprint_of((self.root / manifest).stat()))
-        before = self._tracked.get(path), self._tracked.get(manifest)
-        if before[0] and before[1] and (before[0].fingerprint, before[1].fingerprint) == found:
-            return {path: before[0], manifest: before[1]}
-        refused = self._waiting.get(path)
-        if (
-            refused is not None
-            and refused.refused == found
-            and all(settled(one, now_ns=self.clock_ns()) for one in found)
-        ):
-            return None
-        measured_manifest = measure(self.root / manifest)
-        try:
-            says = parsed_manifest(read_measured(self.root / manifest, measured_manifest))
-        except (ValueError, TypeError):
-            return None
-        measured = measure(self.root / path)
-        if (says.sha256, says.size_bytes) != (measured.sha256, measured.size):
-            return None
-        return {path: self._stored(path, measured), manifest: self._stored(manifest, measured_manifest)}
-
-    def _stored(self, path: str, measured: Measured) -> _Tracked:
-        before = self._tracked.get(path)
-        version = stored_version(
-            self.root / path, measured, previous=before.version if before else None, store_piece=self._store_piece
+    def _pass(self, known: dict[str, Tracked], settling: Settling, *, is_strict: bool, last: bool) -> Pass:
+        growth = Growth(
+            store_piece=self._store_piece,
+            is_settled=self._is_settled,
+            now_s=self.monotonic(),
+            progress=self.progress,
+            thorough=last,
         )
-        counted = None
-        if may_be_mime(path, self.progress):
-            counted = counted_mime(read_measured(self.root / path, measured))
-        still = settled(measured.fingerprint, now_ns=self.clock_ns())
-        return _Tracked(version=version, fingerprint=measured.fingerprint if still else None, counted=counted)
+
+        placed_ns = 0
+        if self.restored_marker is not None:
+            with suppress(FileNotFoundError):
+                placed_ns = self.restored_marker.stat().st_mtime_ns
+
+        def taker_for(tree: Tree) -> Taker:
+            return Taker(
+                root=self.root,
+                tree=tree,
+                known=known,
+                growth=growth,
+                settling=settling,
+                clock_ns=self.clock_ns,
+                at_rest=last,
+                placed_ns=placed_ns,
+            )
+
+        return Pass(
+            scan=lambda: tree_of(self.root),
+            groups_in=self._groups_in,
+            taker_for=taker_for,
+            standing=self._tracked,
+            known=known,
+            left_before={path: waiting.left for path, waiting in self._waiting.items()},
+            is_settled=self._is_settled,
+            is_strict=is_strict,
+            at_rest=last,
+        )
+
+    def _groups_in(self, tree: Tree) -> list[Group]:
+        return groups_of(tree, is_log=self._is_log, commit=self.commit, known=self._folders)
+
+    def _is_log(self, path: str) -> bool:
+        return path.endswith(LOG_SUFFIX) or any(fits(path, pattern) for pattern in self.append)
+
+    def _is_settled(self, fingerprint: Fingerprint) -> bool:
+        return settled(fingerprint, now_ns=self.clock_ns())
+
+    def _is_as_it_was(self, tree: Tree) -> bool:
+        return tree.files.keys() == self._tracked.keys() and all(
+            self._tracked[path].is_still(found) for path, found in tree.files.items()
+        )
+
+    def _say_left_out(self, tree: Tree) -> None:
+        for path in sorted(tree.left_out.keys() - self._said):
+            _LOG.warning("%s is %s: it is not stored", path, tree.left_out[path])
+        self._said |= tree.left_out.keys()
+
+    def _still_waiting(self, path: str, left: Left) -> _Waiting:
+        before = self._waiting.get(path)
+        if before is None or (left.kind is Kind.FOLDER and before.left.found != left.found):
+            return _Waiting(left, 1)  # a folder may take its time to become whole, as long as something comes
+        return _Waiting(left, before.looks + 1)
 
     def _store_piece(self, data: bytes) -> Segment:
         """Store a piece: in the next entry while there is room in it, else in a blob."""
@@ -245,20 +262,21 @@ class Capturer:
         self._inline_left -= len(data)
         return inline_segment(data)
 
-    def _adopted(self, path: str, version: FileVersion) -> _Tracked:
-        target = self.root / path
+    def _adopted(self, path: str, version: FileVersion) -> Tracked:
         try:
-            if path.endswith(LOG_SUFFIX):
-                growing = adopted_growing(target, version, progress=self.progress)
+            if self._is_log(path):
+                with opened(self.root, path) as file:
+                    growing = adopted_growing(file, version, progress=self.progress, now_s=self.monotonic())
                 if growing is not None:
-                    return _Tracked(version=version, counted=growing.counted, growing=growing)
+                    return Tracked(version=version, counted=growing.counted, growing=growing)
             elif may_be_mime(path, self.progress):
-                measured = measure(target)
-                if measured.sha256 == version.sha256:
-                    return _Tracked(version=version, counted=counted_mime(read_measured(target, measured)))
-        except (OSError, Unsteady):
+                with opened(self.root, path) as file:
+                    measured = measure(file)
+                    if measured.sha256 == version.sha256:
+                        return Tracked(version=version, counted=counted_mime(read_measured(file, measured)))
+        except (OSError, Gone, Unreadable, Unsteady):
             pass  # gone or being written: the next look says what is there now
-        return _Tracked(version=version)
+        return Tracked(version=version)
 
     def _counted_content(self, path: str, data: bytes) -> Counted | None:
         if may_be_mime(path, self.progress):
@@ -266,24 +284,16 @@ class Capturer:
         start = counted_start(data, self.progress)
         return None if start is None else counted_lines(data, start)
 
-    def _fingerprints(self, group: Group) -> tuple[Fingerprint, Fingerprint] | None:
-        assert group.manifest is not None
-        try:
-            return (
-                fingerprint_of((self.root / group.path).stat()),
-                fingerprint_of((self.root / group.manifest).stat()),
-            )
-        except OSError:
-            return None
-
     def _unsettled(self, *, last: bool) -> Problem | None:
-        stuck = sorted(path for path, waiting in self._waiting.items() if last or waiting.looks >= _LOOKS_TO_SETTLE)
+        stuck = {path: one.left for path, one in self._waiting.items() if last or one.looks >= _LOOKS_TO_SETTLE}
         if not stuck:
             return None
+        paths = [path or "the snapshot directory" for path in sorted(stuck)]
+        first = stuck[min(stuck)]
         return Problem(
-            "CheckpointUnstable",
-            f"{', '.join(stuck[:3])} {'is' if len(stuck) == 1 else 'are'} not whole at any look: either it is written "
-            "to without a pause, or its manifest does not fit it. Write to a temporary name and rename",
+            "CheckpointInUse" if first.is_in_use else "CheckpointUnstable",
+            f"{', '.join(paths[:3])} {'is' if len(stuck) == 1 else 'are'} not whole at any look: {first.why}"
+            + ("" if first.is_in_use or first.kind is Kind.FOLDER else ". Write to a temporary name and rename"),
         )
 
     def _refused(self, reason: str, message: str) -> Look:
@@ -292,9 +302,11 @@ class Capturer:
     def _seen(self, *, unsettled: Problem | None) -> Look:
         counted = {path: tracked.counted for path, tracked in self._tracked.items()}
         progress = counting(counted, named=self.named)
+        full = nearly_full(self.root)
         return Look(
             files={path: tracked.version for path, tracked in sorted(self._tracked.items())},
             counted=united([counted[path] or Counted() for path in progress]),
             progress=progress,
             unsettled=unsettled,
+            nearly_full=Problem("SnapshotVolumeNearlyFull", full) if full else None,
         )

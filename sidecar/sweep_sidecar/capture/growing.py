@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from resumable_sweep.contract.log_format import LogInvalid
 from sweep_sidecar.capture.pieces import PieceChanged, with_piece
 from sweep_sidecar.capture.steady import Fingerprint, Unsteady, fingerprint_of
 from sweep_sidecar.content import BLOB_BYTES
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 WINDOW_BYTES = 64 << 10
 """How much before the old end must be unchanged for a longer file to count as the old one with lines added."""
+REREAD_AFTER_S = 600.0
+"""How long the last 64 KiB are trusted before a log that has grown is read in full again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,93 +38,137 @@ class GrowingFile:
     """None where its lines are no records."""
     fingerprint: Fingerprint | None
     """Of the whole file, with the torn line at its end; None where the file has to be read again."""
+    read_whole_at_s: float
+    """When all of it was read, on a monotonic clock."""
 
 
-def capture_growing(
-    path: Path,
-    before: GrowingFile | None,
-    *,
-    store_piece: Callable[[bytes], Segment],
-    progress: Progress = "auto",
-    thorough: bool,
-) -> GrowingFile:
-    """Return the log as it is now; `before` itself where nothing was added.
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """How logs are captured.
 
     Parameters
     ----------
     progress:
         In which format records are counted.
+    is_settled:
+        Whether an unchanged fingerprint will mean an unchanged file.
+    now_s:
+        Time on a monotonic clock.
     thorough:
         Read the old part too instead of trusting the last 64 KiB before its end.
+    """
+
+    store_piece: Callable[[bytes], Segment]
+    is_settled: Callable[[Fingerprint], bool]
+    now_s: float
+    progress: Progress = "auto"
+    thorough: bool = False
+
+
+def capture_growing(file: BinaryIO, before: GrowingFile | None, growth: Growth) -> GrowingFile:
+    """Return the log as it is now; `before` itself where nothing was added.
 
     Raises
     ------
     LogInvalid
         Where it is a log of records with a line that is no entry.
     Unsteady
-        Where it was cut short meanwhile.
+        Where it was cut short or rewritten meanwhile.
     OSError, Unreachable
     """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        fingerprint = fingerprint_of(status)
-        if before is not None and before.fingerprint == fingerprint and not thorough:
-            return before
-        if before is not None and not _continues(file, status, before, thorough=thorough):
+    status = os.fstat(file.fileno())
+    fingerprint = fingerprint_of(status)
+    if before is not None and before.fingerprint == fingerprint and not growth.thorough:
+        return before
+    read_whole_at_s = before.read_whole_at_s if before else growth.now_s
+    if before is not None:
+        thorough = growth.thorough or growth.now_s - read_whole_at_s >= REREAD_AFTER_S
+        read_whole_at_s = growth.now_s if thorough else read_whole_at_s
+        if not _continues(file, status, before, thorough=thorough):
             before = None
-        start = before.version.size if before else 0
-        running = before.running.copy() if before else hashlib.sha256()
-        counter = _LineCounter(before.counted if before else None, progress=progress if start == 0 else None)
-        segments = before.version.segments if before else ()
-        end = _last_line_end(file, start, status.st_size)
-        for chunk in _chunks(file, start, end):
-            running.update(chunk)
+    start = before.version.size if before else 0
+    try:
+        return _captured(file, status, before, growth, start=start, read_whole_at_s=read_whole_at_s)
+    except PieceChanged:
+        # What was captured is not there any more, further back than anybody looks: it is another file.
+        return _captured(file, status, None, growth, start=0, read_whole_at_s=growth.now_s)
+
+
+def _captured(
+    file: BinaryIO,
+    status: os.stat_result,
+    before: GrowingFile | None,
+    growth: Growth,
+    *,
+    start: int,
+    read_whole_at_s: float,
+) -> GrowingFile:
+    running = before.running.copy() if before else hashlib.sha256()
+    added = hashlib.sha256()
+    counter = _LineCounter(before.counted if before else None, progress=None if before else growth.progress)
+    segments = before.version.segments if before else ()
+    end = _last_line_end(file, start, status.st_size)
+    place = start
+    for chunk in _chunks(file, start, end):
+        running.update(chunk)
+        added.update(chunk)
+        place += len(chunk)
+        try:
             counter.feed(chunk)
-            try:
-                segments = with_piece(segments, chunk, file=file, store_piece=store_piece)
-            except PieceChanged:
-                # What was captured is not there any more, further back than anybody looks: it is another file.
-                return capture_growing(path, None, store_piece=store_piece, progress=progress, thorough=thorough)
-        version = FileVersion(
-            size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=segments
-        )
-        return GrowingFile(
-            version=version,
-            inode=status.st_ino,
-            window_sha256=_window(file, end),
-            running=running,
-            counted=counter.counted,
-            fingerprint=fingerprint,
-        )
+        except LogInvalid as error:
+            if _digest(file, start, place) != added.hexdigest():
+                raise Unsteady(file.name) from error
+            raise
+        segments = with_piece(segments, chunk, file=file, store_piece=growth.store_piece)
+    fingerprint = fingerprint_of(status)
+    if fingerprint_of(os.fstat(file.fileno())) != fingerprint or not growth.is_settled(fingerprint):
+        # Somebody was writing: to the end, or over what was read? What is still there was there all the time.
+        is_there = _digest(file, start, end) == added.hexdigest()
+        if not is_there or (before is not None and _window(file, start) != before.window_sha256):
+            raise Unsteady(file.name)
+    version = FileVersion(
+        size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=segments
+    )
+    return GrowingFile(
+        version=version,
+        inode=status.st_ino,
+        window_sha256=_window(file, end),
+        running=running,
+        counted=counter.counted,
+        fingerprint=fingerprint if growth.is_settled(fingerprint) else None,
+        read_whole_at_s=read_whole_at_s,
+    )
 
 
-def adopted_growing(path: Path, version: FileVersion, *, progress: Progress = "auto") -> GrowingFile | None:
+def adopted_growing(
+    file: BinaryIO, version: FileVersion, *, progress: Progress = "auto", now_s: float
+) -> GrowingFile | None:
     """Return a file of which `version` was captured by an earlier process, None where it does not begin like that.
 
     Raises
     ------
     LogInvalid, Unsteady, OSError
     """
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        if status.st_size < version.size:
-            return None
-        running = hashlib.sha256()
-        for chunk in _chunks(file, 0, version.size):
-            running.update(chunk)
-        if running.hexdigest() != version.sha256:
-            return None
-        counter = _LineCounter(None, progress=progress)
-        for chunk in _chunks(file, 0, version.size):
-            counter.feed(chunk)
-        return GrowingFile(
-            version=version,
-            inode=status.st_ino,
-            window_sha256=_window(file, version.size),
-            running=running,
-            counted=counter.counted,
-            fingerprint=None,
-        )
+    status = os.fstat(file.fileno())
+    if status.st_size < version.size:
+        return None
+    running = hashlib.sha256()
+    for chunk in _chunks(file, 0, version.size):
+        running.update(chunk)
+    if running.hexdigest() != version.sha256:
+        return None
+    counter = _LineCounter(None, progress=progress)
+    for chunk in _chunks(file, 0, version.size):
+        counter.feed(chunk)
+    return GrowingFile(
+        version=version,
+        inode=status.st_ino,
+        window_sha256=_window(file, version.size),
+        running=running,
+        counted=counter.counted,
+        fingerprint=None,
+        read_whole_at_s=now_s,
+    )
 
 
 class _LineCounter:
@@ -162,10 +208,14 @@ def _continues(file: BinaryIO, status: os.stat_result, before: GrowingFile, *, t
         return False
     if not thorough:
         return _window(file, size) == before.window_sha256
+    return _digest(file, 0, size) == before.version.sha256
+
+
+def _digest(file: BinaryIO, start: int, end: int) -> str:
     digest = hashlib.sha256()
-    for chunk in _chunks(file, 0, size):
+    for chunk in _chunks(file, start, end):
         digest.update(chunk)
-    return digest.hexdigest() == before.version.sha256
+    return digest.hexdigest()
 
 
 def _window(file: BinaryIO, end: int) -> str:
@@ -192,6 +242,6 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
         file.seek(start)
         chunk = file.read(min(BLOB_BYTES, end - start))
         if not chunk:
-            raise Unsteady(f"{file.name} was cut short while it was read")
+            raise Unsteady(file.name)
         yield chunk
         start += len(chunk)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from sweep_sidecar.content import BLOB_BYTES
@@ -15,25 +14,65 @@ from sweep_sidecar.log.generation import FileVersion, Segment
 
 INLINE_BYTES = 64 << 10
 """Most bytes that travel in a generation's own entry: one write to the store is then the whole generation."""
-_TICK_NS = 50_000_000
+TICK_NS = 50_000_000
 """A file changed more recently than this may change again without its time stamp moving (ticks of the kernel's clock
 are 1 to 10 ms; network file systems are coarser)."""
+_MOST_WAITED_S = 0.5
 
 Fingerprint = tuple[int, int, int, int]
+"""Inode, size, and the times of content and inode (nanoseconds): what changes whenever a file does."""
 
 
 class Unsteady(Exception):
-    """The file changed while it was read: it is taken at the next look."""
+    """The file changed while it was read."""
 
 
 def fingerprint_of(status: os.stat_result) -> Fingerprint:
-    """Return what changes whenever a file does: inode, size, and the times of content and inode (nanoseconds)."""
+    """Return the fingerprint of a file."""
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def settled(fingerprint: Fingerprint, *, now_ns: int) -> bool:
-    """Return whether an unchanged fingerprint will mean an unchanged file."""
-    return now_ns - fingerprint[2] > _TICK_NS
+    """Return whether an unchanged fingerprint will mean an unchanged file.
+
+    It will for a time stamp in the future too: no write could leave it as it is.
+    """
+    return abs(now_ns - fingerprint[2]) > TICK_NS
+
+
+class Settling:
+    """Waits until changes of files show in their fingerprints; half a second a look in all, and no more.
+
+    Parameters
+    ----------
+    at_rest:
+        Nobody writes any more: there is nothing to wait for.
+    """
+
+    def __init__(self, *, clock_ns: Callable[[], int], sleep: Callable[[float], None], at_rest: bool) -> None:
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+        self._at_rest = at_rest
+        self._left_s = _MOST_WAITED_S
+
+    def status(self, file: BinaryIO) -> os.stat_result:
+        """Return the status of an open file, once a write from now on will change its fingerprint.
+
+        Raises
+        ------
+        Unsteady
+            Where it is written to again and again.
+        """
+        while True:
+            status = os.fstat(file.fileno())
+            left_ns = TICK_NS - abs(self._clock_ns() - status.st_mtime_ns)
+            if self._at_rest or left_ns < 0:
+                return status
+            if self._left_s <= 0:
+                raise Unsteady(file.name)
+            pause_s = (left_ns + 1_000_000) / 1e9
+            self._left_s -= pause_s
+            self._sleep(pause_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +90,13 @@ class Measured:
         return self.fingerprint[1]
 
 
-def measure(path: Path) -> Measured:
-    """Read a file through, in chunks of the blobs' size.
+def measure(file: BinaryIO, status: os.stat_result | None = None) -> Measured:
+    """Read an open file through, in chunks of the blobs' size.
+
+    Parameters
+    ----------
+    status:
+        Its status before; None = as it is now.
 
     Raises
     ------
@@ -60,24 +104,39 @@ def measure(path: Path) -> Measured:
         Where it changed meanwhile.
     OSError
     """
+    before = status or os.fstat(file.fileno())
     whole = hashlib.sha256()
     chunks = []
-    with path.open("rb") as file:
-        before = os.fstat(file.fileno())
-        while chunk := file.read(BLOB_BYTES):
-            whole.update(chunk)
-            chunks.append((len(chunk), hashlib.sha256(chunk).hexdigest()))
-        fingerprint = _unchanged(file, before, path)
+    file.seek(0)
+    while chunk := file.read(BLOB_BYTES):
+        whole.update(chunk)
+        chunks.append((len(chunk), hashlib.sha256(chunk).hexdigest()))
+    after = os.fstat(file.fileno())
+    if not is_same(before, after):
+        raise Unsteady(file.name)
     return Measured(
-        fingerprint=fingerprint,
+        fingerprint=fingerprint_of(after),
         sha256=whole.hexdigest(),
         chunks=tuple(chunks),
-        mode=stat.S_IMODE(before.st_mode) & 0o777,
+        mode=stat.S_IMODE(after.st_mode) & 0o777,
     )
 
 
+def is_same(before: os.stat_result, after: os.stat_result) -> bool:
+    """Return whether an open file's content and permissions are what they were.
+
+    One that has lost or won a name meanwhile (another was renamed over it, say) has a new time of its inode for that.
+    """
+    first, second = fingerprint_of(before), fingerprint_of(after)
+    return first == second or (first[:3] == second[:3] and before.st_nlink != after.st_nlink)
+
+
 def stored_version(
-    path: Path, measured: Measured, *, previous: FileVersion | None, store_piece: Callable[[bytes], Segment]
+    file: BinaryIO,
+    measured: Measured,
+    *,
+    previous: FileVersion | None,
+    store_piece: Callable[[bytes], Segment],
 ) -> FileVersion:
     """Bring a measured file into the store and return it as a version; what `previous` has is not sent again.
 
@@ -90,11 +149,12 @@ def stored_version(
     if previous is not None and (previous.size, previous.sha256) == (measured.size, measured.sha256):
         segments = previous.segments
     else:
-        segments = tuple(_stored_chunks(path, measured, previous=previous, store_piece=store_piece))
+        there = {segment.sha256: segment for segment in (previous.segments if previous else ()) if segment.blob}
+        segments = tuple(_stored_chunks(file, measured, there=there, store_piece=store_piece))
     return FileVersion(size=measured.size, sha256=measured.sha256, mode=measured.mode, segments=segments)
 
 
-def read_measured(path: Path, measured: Measured) -> bytes:
+def read_measured(file: BinaryIO, measured: Measured) -> bytes:
     """Return the bytes of a measured file.
 
     Raises
@@ -103,32 +163,25 @@ def read_measured(path: Path, measured: Measured) -> bytes:
         Where they are no longer what was measured.
     OSError
     """
-    data = path.read_bytes()
+    file.seek(0)
+    data = file.read()
     if hashlib.sha256(data).hexdigest() != measured.sha256:
-        raise Unsteady(str(path))
+        raise Unsteady(file.name)
     return data
 
 
 def _stored_chunks(
-    path: Path, measured: Measured, *, previous: FileVersion | None, store_piece: Callable[[bytes], Segment]
+    file: BinaryIO, measured: Measured, *, there: Mapping[str, Segment], store_piece: Callable[[bytes], Segment]
 ) -> list[Segment]:
-    there = {segment.sha256: segment for segment in (previous.segments if previous else ()) if segment.inline is None}
     segments = []
-    with path.open("rb") as file:
-        for size, sha256 in measured.chunks:
-            if sha256 in there:
-                segments.append(there[sha256])
-                file.seek(size, os.SEEK_CUR)
-                continue
-            chunk = file.read(size)
-            if hashlib.sha256(chunk).hexdigest() != sha256:
-                raise Unsteady(str(path))
-            segments.append(store_piece(chunk))
+    file.seek(0)
+    for size, sha256 in measured.chunks:
+        if sha256 in there:
+            segments.append(there[sha256])
+            file.seek(size, os.SEEK_CUR)
+            continue
+        chunk = file.read(size)
+        if hashlib.sha256(chunk).hexdigest() != sha256:
+            raise Unsteady(file.name)
+        segments.append(store_piece(chunk))
     return segments
-
-
-def _unchanged(file: BinaryIO, before: os.stat_result, path: Path) -> Fingerprint:
-    fingerprint = fingerprint_of(os.fstat(file.fileno()))
-    if fingerprint != fingerprint_of(before):
-        raise Unsteady(str(path))
-    return fingerprint

@@ -1,104 +1,116 @@
-"""Which files of a snapshot directory are mirrored, and in which order they are looked at."""
+"""What is in a snapshot directory at a moment: files by path, folders, and what is left out."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from resumable_sweep.contract.environment import PRIVATE_FOLDER
-from resumable_sweep.contract.manifest import SUFFIX
-from sweep_sidecar.progress import LOG_SUFFIX, MIME_SUFFIX
+from sweep_sidecar.capture.names import is_mirrored
+from sweep_sidecar.capture.opening import Unreadable
+from sweep_sidecar.capture.steady import Fingerprint, fingerprint_of
 
-_TEMPORARY = re.compile(r"\.tmp$|\.lock$|^\..*tmp|^\..+\.[A-Za-z0-9_]{6,8}$")
-"""Names of files on their way to another name: `x.tmp`, `.tmpa1b2`, `.x.tmp.3`, and `.x.Ab12Cd` as rsync has it."""
-
-
-class Unreadable(Exception):
-    """The sidecar may not read a file or folder; the message says which, and the mend."""
-
-    def __init__(self, path: Path | str, error: Exception) -> None:
-        super().__init__(
-            f"cannot read {path} ({error}): set runAsUser in the pod template's securityContext, so that experiment "
-            "and sidecar run under the same user"
-        )
+_KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a pipe", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
 
 
 @dataclass(frozen=True)
-class Group:
-    """Files that are taken together or not at all: a lone file, or a checkpoint with its `manifest`."""
+class Tree:
+    """One scan of the directory, or of a folder in it. All paths are relative to the snapshot directory.
 
-    path: str
-    manifest: str | None = None
+    `files` are what belongs to the checkpoint, with their fingerprints; `links` say of those that are symbolic links
+    which file they lead to; `folders` are all folders with their inode; `left_out` says of what is no file why.
+    """
 
-    @property
-    def is_log(self) -> bool:
-        """Whether it is an append-only file of lines."""
-        return self.path.endswith(LOG_SUFFIX)
+    files: dict[str, Fingerprint] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def below(self, folder: str) -> Mapping[str, Fingerprint]:
+        """Return the files below a folder."""
+        start = f"{folder}/" if folder else ""
+        return {path: found for path, found in self.files.items() if path.startswith(start)}
 
 
-def is_mirrored(path: str) -> bool:
-    """Return whether a file, by its path in the snapshot directory, belongs to the experiment's checkpoint."""
-    parts = path.split("/")
-    return parts[0] != PRIVATE_FOLDER and not _TEMPORARY.search(parts[-1])
-
-
-def files_in(root: Path) -> list[str]:
-    """Return the paths of the mirrored files below `root`; symbolic links and special files are none.
+def tree_of(root: Path, folder: str = "") -> Tree:
+    """Scan `folder` of the snapshot directory `root`.
 
     Raises
     ------
     Unreadable
         Where a folder cannot be listed, or a name is not UTF-8.
     """
-    found: list[str] = []
-    folders = [root]
+    tree = Tree()
+    folders = [folder]
     while folders:
         folder = folders.pop()
         try:
-            entries = list(os.scandir(folder))
-        except FileNotFoundError:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if is_mirrored(path):
+                        _note(tree, root, entry, path, folders)
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise Unreadable(folder, error) from error
-        for entry in entries:
-            path = Path(entry.path).relative_to(root).as_posix()
-            if not is_mirrored(path):
-                continue
-            try:
-                path.encode()
-            except UnicodeEncodeError as error:
-                raise Unreadable(repr(path), error) from error
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False):
-                found.append(path)
-    return sorted(found)
+            raise Unreadable(root / folder, error) from error
+    return tree
 
 
-def groups_of(paths: Iterable[str]) -> list[Group]:
-    """Return the files in groups, in the order in which they have to be looked at.
+def _note(tree: Tree, root: Path, entry: os.DirEntry[str], path: str, folders: list[str]) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise Unreadable(repr(path), error) from error
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(status.st_mode):
+        tree.folders[path] = status.st_ino
+        folders.append(path)
+    elif stat.S_ISREG(status.st_mode):
+        tree.files[path] = fingerprint_of(status)
+    elif stat.S_ISLNK(status.st_mode):
+        _follow(tree, root, path)
+    else:
+        tree.left_out[path] = _KINDS.get(stat.S_IFMT(status.st_mode), "no file")
 
-    A log's manifest comes before its log: it speaks of what the log held when it was written, and a log only grows.
-    Logs come before other files: a line may speak of a file that was written before it, so that file is there too.
-    """
-    names = set(paths)
-    groups: list[tuple[int, Group]] = []
-    for path in names:
-        base = path.removesuffix(SUFFIX)
-        if base != path and base in names:
-            if base.endswith(LOG_SUFFIX):
-                groups.append((0, Group(path)))
-            continue
-        if path.endswith(LOG_SUFFIX):
-            groups.append((1, Group(path)))
-        elif path + SUFFIX in names:
-            groups.append((2, Group(path, path + SUFFIX)))
-        elif path.endswith(MIME_SUFFIX):
-            # Never without its manifest: this is the moment between the two.
-            groups.append((2, Group(path, path + SUFFIX)))
+
+def _follow(tree: Tree, root: Path, path: str) -> None:
+    """Take a link to a file of the same directory for a copy of that file; leave out all other links."""
+    try:
+        target = _inside(root, path, (root / path).readlink())
+        status = os.lstat(root / target) if target else None
+    except FileNotFoundError:
+        tree.left_out[path] = "a link to nothing"
+        return
+    except OSError as error:
+        raise Unreadable(root / path, error) from error
+    if target is None or not all(is_mirrored(part) for part in target.split("/")):
+        tree.left_out[path] = "a link to what is not stored"
+    elif status is not None and stat.S_ISREG(status.st_mode):
+        tree.links[path] = target
+        tree.files[path] = fingerprint_of(status)
+    else:
+        tree.left_out[path] = "a link to no file"
+
+
+def _inside(root: Path, path: str, target: Path) -> str | None:
+    """Return where a link leads to, as a path in the snapshot directory; None where it leads out of it."""
+    parts = list(PurePosixPath(path).parts[:-1])
+    way = PurePosixPath(target)
+    if way.is_absolute():
+        if not way.is_relative_to(root):
+            return None
+        parts, way = [], way.relative_to(root)
+    for part in way.parts:
+        if part != "..":
+            parts.append(part)
+        elif not parts:
+            return None
         else:
-            groups.append((2, Group(path)))
-    return [group for _, group in sorted(groups, key=lambda entry: (entry[0], entry[1].path))]
+            parts.pop()
+    return "/".join(parts) or None

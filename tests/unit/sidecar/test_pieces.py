@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from resumable_sweep.contract.canonical import canonical_json
-from sweep_sidecar.capture.growing import GrowingFile, adopted_growing, capture_growing
+from sweep_sidecar.capture.growing import GrowingFile, Growth, adopted_growing, capture_growing
 from sweep_sidecar.capture.pieces import FAN, merged_from
 from sweep_sidecar.capture.steady import INLINE_BYTES
 from sweep_sidecar.content import BLOB_BYTES
@@ -39,7 +39,9 @@ class Day:
 
     def look(self) -> None:
         self.seq += 1
-        self.file = capture_growing(self.path, self.file, store_piece=self.store_piece, thorough=False)
+        growth = Growth(store_piece=self.store_piece, is_settled=lambda fingerprint: True, now_s=0.0)
+        with self.path.open("rb") as file:
+            self.file = capture_growing(file, self.file, growth)
         self.entry = Generation(files={"results.jsonl": self.file.version}, items_done=0, progress=())
         self.file = replace(self.file, version=self.file.version.after_publishing(self.seq))
 
@@ -101,7 +103,8 @@ def test_a_successor_goes_on_in_tiers(day: Day) -> None:
         day.grow(b"%d\n" % number)
     version = day.segments and day.file
     assert version is not None
-    again = adopted_growing(day.path, version.version)
+    with day.path.open("rb") as file:
+        again = adopted_growing(file, version.version, now_s=0.0)
     assert again is not None
     day.file = again
     day.grow(b"last\n")
