@@ -152,7 +152,7 @@ class AttemptWriter:
         with _Ending(self):
             self._settle()
             look = self._last_look = self._fresh_look(last=last)
-            problem = self._refusal(look, last=last) or look.unsettled
+            problem = self._refusal(look, last=last) or look.unsettled or look.nearly_full
             self._change(
                 items_recorded=max(self._count(look.counted), self.report.items_done),
                 problem=problem.reason if problem else "",
@@ -161,7 +161,11 @@ class AttemptWriter:
             refused = self._refusal(look, last=False) or self._lacks_named(look)
             if refused is None:
                 self._publish(look)
-            self._requests_answered, self._refused = requests, refused
+            self._refused = refused
+            if look.is_torn:
+                self._requests_seen = self._requests_answered  # whoever asks is still to be answered
+            else:
+                self._requests_answered = requests
         self._acknowledge()
 
     def check_standing(self) -> None:
@@ -228,7 +232,13 @@ class AttemptWriter:
     def _new_capturer(self) -> Capturer:
         settings = self._settings
         return Capturer(
-            settings.snapshot, self._blobs.store, named=settings.checkpoint_file, progress=settings.progress
+            settings.snapshot,
+            self._blobs.store,
+            named=settings.checkpoint_file,
+            progress=settings.progress,
+            commit=settings.commit,
+            append=settings.append,
+            restored_marker=settings.restored_marker,
         )
 
     def _fresh_look(self, *, last: bool) -> Look:
