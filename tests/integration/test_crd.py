@@ -348,8 +348,17 @@ def test_lets_the_rest_change(api: Api) -> None:
         "suspend": True,
         "budgets": {"userFailures": 9},
         "placement": {"pools": [{"name": "a"}]},
+        "completion": "ExitCode",
+        "allowDrift": ["Images"],
     }
-    stored["spec"]["checkpoint"] |= {"interval": "1m", "env": [ENV]}
+    stored["spec"]["checkpoint"] |= {
+        "interval": "1m",
+        "env": [ENV],
+        "flushTimeout": "1m",
+        "commit": ["orbax"],
+        "append": ["*.csv"],
+        "keep": {"generations": 3, "after": "24h"},
+    }
     stored["spec"]["template"]["spec"]["containers"][0]["image"] = "digits:2"
     asked = copy.deepcopy(stored["spec"])
     assert api.request("PUT", f"{SWEEPS}/{stored['metadata']['name']}", body=stored)["spec"] == asked
