@@ -427,6 +427,7 @@ def test_takes_a_full_status_and_keeps_every_field(api: Api) -> None:
                 }
             ),
             "reclaimsBySignal": {"NodeGone": 2},
+            "images": {"r/main:1": ["sha256:a", "loaded-sha256:b"]},
             "shardTable": "3:7:0",
             "nodes": ["a", "b"],
             "conditions": [

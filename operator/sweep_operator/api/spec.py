@@ -204,10 +204,10 @@ class ResumableSweepSpec(ApiModel):
         list[Literal["Images", "Program", "CheckpointFile", "Items", "All"]],
         Field(max_length=5, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ] = Field(default_factory=list)
-    """What may differ from what the results so far were made with. A shard whose template has other images, or
-    whose container runs another image under the same name (`Images`), or whose template has another command,
-    environment or volumes (`Program`), is not run, unless this says that old and new results may stand side by side. `CheckpointFile` and `Items` can differ only where `runId` names an earlier sweep's run. May
-    change while the sweep runs."""
+    """What may differ from what the results so far were made with. A shard whose template has other images, or whose
+    container runs another image under the same name (`Images`), or whose template has another command, environment or
+    volumes (`Program`), is not run, unless this says that old and new results may stand side by side. `CheckpointFile`
+    and `Items` can differ only where `runId` names an earlier sweep's run. May change while the sweep runs."""
     placement: Placement | None = None
     """Where the pods run; absent: wherever the template allows."""
     budgets: Budgets = Budgets()
