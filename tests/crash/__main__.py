@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.__main__ import machine
-from crash import damage, disk_faults, kills, load, power
+from crash import damage, disk_faults, kills, load, pods_struck, power
 from crash.schedules import Kind, Schedule, parsed_schedule, sampled
 from faults import kinds as store
 from faults.servers import running
 
 PARTS: dict[str, tuple[Kind, ...]] = {
     "library": (kills.KIND, power.KIND, disk_faults.KIND, damage.KIND, load.KIND),
+    "sidecar": pods_struck.KINDS,
     "store": store.KINDS,
 }
 KINDS: dict[str, Kind] = {kind.name: kind for kinds in PARTS.values() for kind in kinds}
