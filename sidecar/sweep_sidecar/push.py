@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from resumable_sweep.contract.report import REPORT_PATH, Answer, NoticeKind, Report, parsed_answer
+from resumable_sweep.contract.report import HEARTBEAT_SECONDS, REPORT_PATH, Answer, NoticeKind, Report, parsed_answer
 
-HEARTBEAT_S = 10.0
+HEARTBEAT_S = HEARTBEAT_SECONDS
 LEAST_PAUSE_S = 1.0
 MOST_PAUSE_S = 30.0
 NOTICE_PAUSE_S = 1.0

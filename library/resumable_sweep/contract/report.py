@@ -11,6 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 REPORT_PATH = "/v1/report"
+HEARTBEAT_SECONDS = 10.0
+"""How often a running attempt reports where nothing changes."""
+
 _LATEST_UNIX_SECONDS = 1e11
 
 

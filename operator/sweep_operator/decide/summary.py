@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sweep_operator.decide.images import drift_of
 from sweep_operator.decide.progress import newest_report
+from sweep_operator.decide.sidecars import STARTING, mirror_problem, silence
 from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition, Snapshot, SweepStatus
 
 _MORE = re.compile(r" \(and \d+ more\)$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Something a person should know: a CamelCase reason and a sentence."""
-
-    reason: str
-    message: str
 
 
 def total_items(status: SweepStatus, snapshot: Snapshot, records: Sequence[ShardRecord]) -> int | None:
@@ -73,7 +66,7 @@ def duration_text(seconds: float) -> str:
     return ""
 
 
-def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Problem]:
+def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
     """Return what keeps the current attempts from working, the most telling first."""
     found = []
     pods = snapshot.pods_by_attempt
@@ -102,6 +95,9 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Prob
         if report is not None and report.restore_problem and record.state is ShardState.ACTIVE:
             said = f"shard {record.shard}: {report.restore_message}"
             found.append(Problem(reason=report.restore_problem, message=said))
+    stale = silence(snapshot, records, now=now)
+    if stale is not None:
+        found.append(stale)
     if not snapshot.presence.nodes_visible:
         found.append(Problem(reason="NodesForbidden", message="the operator may not read nodes: works from pods alone"))
     return found
@@ -132,9 +128,11 @@ def pod_problem(pod: PodView) -> Problem | None:
     """Return what keeps a pod from running, None where nothing does."""
     if pod.unschedulable:
         return Problem(reason="Unschedulable", message=f"pod {pod.name}: {pod.unschedulable}")
-    starting = ("", "PodInitializing", "ContainerCreating")
+    down = mirror_problem(pod)
+    if down is not None:
+        return down
     for container in (pod.restore, pod.mirror, *pod.mains):
-        if container is not None and container.waiting_reason not in starting:
+        if container is not None and container.waiting_reason not in STARTING:
             said = f"pod {pod.name}, container {container.name}: {container.waiting_message}"
             return Problem(reason=container.waiting_reason, message=said)
     return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from sweep_operator.decide import cleanup, housekeeping, pacing, summary
+from sweep_operator.decide import cleanup, housekeeping, pacing, summary, under_way
 from sweep_operator.decide.images import known_images
 from sweep_operator.decide.shard import reclaim_of, step_of
 from sweep_operator.decide.succession import needs_heir, take_after_seconds, without_notice
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation
 from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState, index_ranges
 from sweep_operator.model.signals import Signal
@@ -68,8 +69,8 @@ class _Draft:
     actions: list[Action] = field(default_factory=list)
     events: list[SweepEvent] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
-    failure: summary.Problem | None = None
-    trouble: list[summary.Problem] = field(default_factory=list)
+    failure: Problem | None = None
+    trouble: list[Problem] = field(default_factory=list)
     reclaims: dict[int, Reclaim] = field(default_factory=dict)
 
     def step_shards(self) -> None:
@@ -122,9 +123,9 @@ class _Draft:
         self.actions += result.actions
         self.events += result.events
         if result.failure is not None:
-            self.failure = summary.Problem(reason=result.failure.reason, message=result.failure.message)
+            self.failure = Problem(reason=result.failure.reason, message=result.failure.message)
         if result.trouble is not None:
-            self.trouble.append(summary.Problem(reason=result.trouble.reason, message=result.trouble.message))
+            self.trouble.append(Problem(reason=result.trouble.reason, message=result.trouble.message))
         self.look_again(result.again_at)
 
     def stop_or_start(self) -> None:
@@ -265,7 +266,8 @@ class _Draft:
         if not self.status.attempts:
             return "Pending", self._complete(False, "Resolving", "the items are being written to the store")
         left = sum(state is not ShardState.COMPLETE for state in states)
-        return "Running", self._complete(False, "Running", f"{left} of {len(states)} shards to go")
+        said = [f"{left} of {len(states)} shards to go", *under_way.told(self.snapshot, self.records)]
+        return "Running", self._complete(False, "Running", "; ".join(said))
 
     def _complete(self, status: bool, reason: str, message: str) -> Condition:
         return Condition(type="Complete", status=status, reason=reason, message=message, since=self.now)
@@ -285,7 +287,7 @@ class _Draft:
                 since=self.now,
             )
         )
-        problems = [*self.trouble, *summary.problems_of(self.snapshot, self.records)]
+        problems = [*self.trouble, *summary.problems_of(self.snapshot, self.records, now=self.now)]
         worst = problems[0] if problems and phase not in ("Complete", "Failed") else None
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         conditions.append(

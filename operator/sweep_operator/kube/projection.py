@@ -95,6 +95,7 @@ def container_view(status: Mapping[str, Any]) -> ContainerView:
         waiting_message=waiting.get("message", ""),
         exit_code=last.get("exitCode") if ended or waiting else None,
         exit_reason=last.get("reason", ""),
+        started_at=seconds_of((state.get("running") or {}).get("startedAt")) or None,
         finished_at=seconds_of(last["finishedAt"]) if last.get("finishedAt") else None,
         message=last.get("message", ""),
     )

@@ -23,7 +23,7 @@ class Role(StrEnum):
 class ContainerView:
     """One container of a pod.
 
-    `exit_code` is None while it has not ended. `finished_at` is in Unix seconds.
+    `exit_code` is None while it has not ended. `started_at`, of one that runs, and `finished_at` are in Unix seconds.
     """
 
     name: str
@@ -36,6 +36,7 @@ class ContainerView:
     waiting_message: str = ""
     exit_code: int | None = None
     exit_reason: str = ""
+    started_at: float | None = None
     finished_at: float | None = None
     message: str = ""
 

@@ -113,7 +113,8 @@ class Snapshot:
 
     `reports` holds the newest report of each attempt by its number, `creations` what this process knows of the
     attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, and
-    `housekeeping` the creations of the resolve and merge pods by role.
+    `housekeeping` the creations of the resolve and merge pods by role. `heard_at` is when each attempt last reported,
+    `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to.
     """
 
     sweep: Sweep
@@ -122,6 +123,8 @@ class Snapshot:
     creations: Mapping[int, Creation] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
     housekeeping: Mapping[str, Creation] = field(default_factory=dict)
+    heard_at: Mapping[int, float] = field(default_factory=dict)
+    listening_since: float | None = None
 
     def pod_of(self, attempt: int) -> PodView | None:
         """Return the pod of an attempt, None where the caches show none."""

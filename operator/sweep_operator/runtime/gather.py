@@ -23,7 +23,10 @@ _REQUESTS_IN_FLIGHT = 50
 
 
 class Gatherer:
-    """Makes snapshots. `clock` gives Unix seconds."""
+    """Makes snapshots. `clock` gives Unix seconds.
+
+    `listening_since` is when this process began to take reports, None where pods are told nobody to report to.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Gatherer:
         attempts: Attempts,
         reports: ReportBoard,
         clock: Callable[[], float],
+        listening_since: float | None = None,
     ) -> None:
         self._client = client
         self._sweeps = sweeps
@@ -43,6 +47,7 @@ class Gatherer:
         self._attempts = attempts
         self._reports = reports
         self._clock = clock
+        self._listening_since = listening_since
 
     async def gather(self, key: Key) -> Snapshot | None:
         """Return what is known about a sweep, None where there is no such sweep.
@@ -73,6 +78,8 @@ class Gatherer:
             creations=creations,
             absent=frozenset(absent),
             housekeeping=self._housekeeping(sweep, pods),
+            heard_at=self._reports.heard_at(sweep.uid),
+            listening_since=self._listening_since,
         )
 
     async def _ask_after_missing(self, sweep: Sweep, pods: list[PodView]) -> set[int]:

@@ -76,6 +76,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         attempts=attempts,
         reports=reports,
         clock=time.time,
+        listening_since=time.time() if settings.pods.report_url else None,
     )
     reconciler = Reconciler(gatherer=gatherer, executor=executor, queue=queue, metrics=metrics, clock=time.time)
     informers: list[Informer[Any]] = [nodes, *pod_informers]

@@ -159,16 +159,22 @@ def status_manifest(status: model.SweepStatus, sweep: model.Sweep) -> dict[str, 
 def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
     """Return a written status without what moves all the time: counts and estimates, which can wait to be written.
 
-    The numbers inside the shard table are such counts too, but for a shard's state and attempt and its last signal.
+    The numbers inside the shard table are such counts too, but for a shard's state and attempt, its last signal, and
+    what is announced of its machine. So is what the condition of a running sweep says of its shards.
     """
     lasting = {field: value for field, value in status.items() if field not in _VOLATILE}
     rows, _ = unpacked(ShardTable(text=str(status.get("shardTable", ""))))
-    lasting["shardTable"] = [row[:3] for row in rows]
+    lasting["shardTable"] = [(*row[:_LASTING_CELLS], *row[_ANNOUNCED_CELLS:]) for row in rows]
+    lasting["conditions"] = [
+        {**condition, "message": ""} if condition["reason"] == "Running" else condition
+        for condition in status.get("conditions") or ()
+    ]
     return lasting
 
 
 # What a sidecar or a kubelet calls its trouble comes from outside; metav1.Condition allows only this as a reason.
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,255}")
+_LASTING_CELLS, _ANNOUNCED_CELLS = 3, 10
 _VOLATILE = frozenset({"done", "eta", "total", "shardTable"})
 
 

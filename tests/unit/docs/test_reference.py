@@ -35,6 +35,7 @@ SPEAKERS = (
     "operator/sweep_operator/decide/housekeeping.py",
     "operator/sweep_operator/decide/notices.py",
     "operator/sweep_operator/decide/shard.py",
+    "operator/sweep_operator/decide/sidecars.py",
     "operator/sweep_operator/decide/succession.py",
     "operator/sweep_operator/decide/summary.py",
     "operator/sweep_operator/decide/sweep.py",

@@ -3,8 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import NOW, ended, pod, record, report, restore, snapshot, sweep
+from builders import NOW, ended, main, node, pod, record, report, restore, snapshot, sweep
 
+from resumable_sweep.contract.report import Stage
+from sweep_operator.decide import decide
+from sweep_operator.decide.sidecars import STALE_AFTER_SECONDS
 from sweep_operator.decide.summary import (
     duration_text,
     eta_text,
@@ -17,7 +20,7 @@ from sweep_operator.decide.summary import (
 from sweep_operator.model.observed import ContainerView, Creation, PodView
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import Condition
+from sweep_operator.model.snapshot import Condition, Snapshot
 
 S = ShardState
 
@@ -80,10 +83,27 @@ def test_running_are_current_attempts_whose_experiment_runs() -> None:
         (pod(), None),
         (pod(node="", unschedulable="0/3 nodes are available"), "Unschedulable"),
         (pod(mains=(ContainerView(name="main", waiting_reason="ImagePullBackOff"),)), "ImagePullBackOff"),
-        (pod(mirror=ContainerView(name="sweep-mirror", waiting_reason="CrashLoopBackOff")), "CrashLoopBackOff"),
+        (pod(mirror=ContainerView(name="sweep-mirror", waiting_reason="CrashLoopBackOff")), "MirrorDown"),
+        (
+            pod(mains=(), mirror=ContainerView(name="sweep-mirror", waiting_reason="CrashLoopBackOff")),
+            "CrashLoopBackOff",
+        ),
+        (pod(mirror=ended(137, name="sweep-mirror")), "MirrorDown"),
+        (pod(mains=(ended(0),), mirror=ended(0, name="sweep-mirror")), None),
+        (pod(mirror=main("sweep-mirror")), None),
         (pod(mains=(ContainerView(name="main", waiting_reason="PodInitializing"),)), None),
     ],
-    ids=["none", "no node", "no image", "a crashing sidecar", "just starting"],
+    ids=[
+        "none",
+        "no node",
+        "no image",
+        "a sidecar that crashes",
+        "one that crashes before the program runs",
+        "a sidecar that was killed",
+        "a program that has ended",
+        "a sidecar that runs",
+        "just starting",
+    ],
 )
 def test_what_keeps_a_pod_from_running(sick: PodView, reason: str | None) -> None:
     problem = pod_problem(sick)
@@ -101,7 +121,7 @@ def test_problems_come_from_creations_reports_pods_and_rights() -> None:
         reports={1: report(problem="StoreUnreachable", message="no answer"), 2: damaged},
         nodes_visible=False,
     )
-    reasons = [problem.reason for problem in problems_of(known, records)]
+    reasons = [problem.reason for problem in problems_of(known, records, now=NOW)]
     outside = ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable"]
     assert reasons == [*outside, "CheckpointFellBack", "NodesForbidden"]
 
@@ -110,12 +130,12 @@ def test_drift_is_a_problem_until_the_shard_runs_again() -> None:
     waiting = record(0, ShardState.WAITING, attempt=1, signal=Signal.DRIFT)
     of = sweep([waiting])
     over = pod(phase="Failed", **restore(88))
-    (problem,) = problems_of(snapshot(of, over), [waiting])
+    (problem,) = problems_of(snapshot(of, over), [waiting], now=NOW)
     assert (problem.reason, problem.message) == ("Drift", "shard 0: what restore said")
-    (problem,) = problems_of(snapshot(of), [waiting])
+    (problem,) = problems_of(snapshot(of), [waiting], now=NOW)
     assert problem.reason == "Drift"
     running = record(0, attempt=2, signal=Signal.DRIFT)
-    assert problems_of(snapshot(sweep([running]), pod(2)), [running]) == []
+    assert problems_of(snapshot(sweep([running]), pod(2)), [running], now=NOW) == []
 
 
 def test_a_condition_keeps_the_time_of_its_last_change() -> None:
@@ -126,3 +146,71 @@ def test_a_condition_keeps_the_time_of_its_last_change() -> None:
     other = with_conditions([condition(True, 1)], [condition(False, 2)])
     assert (same[0].since, same[0].reason) == (1, "B")
     assert other[0].since == 2
+
+
+def reasons_of(known: Snapshot) -> list[str]:
+    return [problem.reason for problem in problems_of(known, known.sweep.status.records, now=NOW)]
+
+
+def test_a_store_that_a_restore_waits_for_is_a_problem_until_it_answers() -> None:
+    of = sweep([record()])
+    restoring = pod(phase="Pending", mains=(), **restore(None))
+
+    def told(**fields: Any) -> Snapshot:
+        return snapshot(of, restoring, reports={1: report(stage=Stage.RESTORING, **fields)})
+
+    waits = told(problem="StoreUnreachable", message="no answer")
+    assert reasons_of(waits) == ["StoreUnreachable"]
+    healthy = next(each for each in decide(waits, NOW).status.conditions if each.type == "Healthy")
+    assert (healthy.status, healthy.reason, healthy.message) == (False, "StoreUnreachable", "shard 0: no answer")
+    assert reasons_of(told(restored_bytes=1, restore_bytes=2)) == []
+
+
+def test_words_that_this_version_does_not_know_are_passed_on() -> None:
+    known = snapshot(sweep([record()]), pod(), reports={1: report(problem="MoonInTheWay", message="wait")})
+    assert reasons_of(known) == ["MoonInTheWay"]
+
+
+LONG_AGO = NOW - STALE_AFTER_SECONDS - 1
+
+
+@pytest.mark.parametrize(
+    ("sees", "known", "stale"),
+    [
+        (pod(), {"heard_at": {1: LONG_AGO}}, True),
+        (pod(), {}, True),
+        (pod(), {"heard_at": {1: NOW - STALE_AFTER_SECONDS}}, False),
+        (pod(), {"listening_since": NOW - 5}, False),
+        (pod(), {"listening_since": None}, False),
+        (pod(mains=(main(started_at=NOW - 5),)), {}, False),
+        (pod(phase="Pending", mains=()), {}, False),
+        (pod(mirror=ended(137, name="sweep-mirror")), {}, False),
+        (pod(), {"nodes": [node(ready="Unknown")]}, False),
+        (pod(), {"nodes_visible": False, "nodes": []}, True),
+    ],
+    ids=[
+        "not heard of any more",
+        "never heard of",
+        "heard of just in time",
+        "the operator has only begun to listen",
+        "nobody is told to report",
+        "it has only started",
+        "it does not run yet",
+        "its sidecar is down, which says more",
+        "its node is silent, which says more",
+        "nodes cannot be seen",
+    ],
+)
+def test_silence(sees: PodView, known: dict[str, Any], stale: bool) -> None:
+    defaults: dict[str, Any] = {"listening_since": LONG_AGO}
+    found = reasons_of(snapshot(sweep([record()]), sees, **{**defaults, **known}))
+    assert ("ProgressStale" in found) is stale
+
+
+def test_all_silent_shards_are_told_in_one_sentence() -> None:
+    records = [record(shard, attempt=shard + 1) for shard in range(3)]
+    pods = [pod(shard + 1, shard=shard) for shard in range(3)]
+    known = snapshot(sweep(records), *pods, listening_since=LONG_AGO, heard_at={2: NOW})
+    (problem,) = problems_of(known, records, now=NOW)
+    assert "shards 0,2 " in problem.message
+    assert "NetworkPolicy" in problem.message

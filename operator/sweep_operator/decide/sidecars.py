@@ -1,0 +1,67 @@
+"""What is wrong with sidecars themselves: one that is down, and those of whom nothing is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from resumable_sweep.contract.report import HEARTBEAT_SECONDS
+from sweep_operator.model.observed import ContainerView, PodView
+from sweep_operator.model.problem import Problem
+from sweep_operator.model.shard_record import ShardRecord, ShardState, index_ranges
+from sweep_operator.model.snapshot import Snapshot
+
+STALE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
+
+STARTING = ("", "PodInitializing", "ContainerCreating")
+"""Reasons of a container that waits as every container does at first."""
+
+
+def mirror_problem(pod: PodView) -> Problem | None:
+    """Return that a pod's mirror does not run although the experiment does, None where that is not so."""
+    mirror = pod.mirror
+    if mirror is None or not pod.is_running or not _is_down(mirror):
+        return None
+    said = mirror.waiting_reason if mirror.waiting_reason not in STARTING else f"exit code {mirror.exit_code}"
+    return Problem(
+        reason="MirrorDown",
+        message=(
+            f"pod {pod.name}: {mirror.name} does not run ({said}), so what the program records now is on its node "
+            f"alone; see `kubectl logs {pod.name} -c {mirror.name} --previous`"
+        ),
+    )
+
+
+def _is_down(mirror: ContainerView) -> bool:
+    return mirror.exit_code is not None or mirror.waiting_reason not in STARTING
+
+
+def silence(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> Problem | None:
+    """Return that running attempts do not report, None where all do, or where none was told to."""
+    if snapshot.listening_since is None:
+        return None
+    silent = [record for record in records if record.state is ShardState.ACTIVE and _is_silent(record, snapshot, now)]
+    if not silent:
+        return None
+    which = index_ranges([record.shard for record in silent])
+    pod = snapshot.pods_by_attempt[silent[0].attempt]
+    return Problem(
+        reason="ProgressStale",
+        message=(
+            f"nothing was heard of shards {which} for {STALE_AFTER_SECONDS:.0f} s: they go on, and are stored, but "
+            "DONE stands still and no notice of a cloud is heard; let their pods reach the operator (is there a "
+            f"NetworkPolicy in between?), see `kubectl logs {pod.name} -c sweep-mirror`"
+        ),
+    )
+
+
+def _is_silent(record: ShardRecord, snapshot: Snapshot, now: float) -> bool:
+    pod = snapshot.pod_of(record.attempt)
+    if pod is None or not pod.is_running or (pod.mirror is not None and _is_down(pod.mirror)):
+        return False
+    node = snapshot.presence.nodes.get(pod.node)
+    if node is not None and node.ready != "True":
+        # The machine itself is silent, which has signals of its own.
+        return False
+    started_at = max((main.started_at or 0.0 for main in pod.mains), default=0.0)
+    since = max(snapshot.heard_at.get(record.attempt, 0.0), snapshot.listening_since or 0.0, started_at)
+    return now - since > STALE_AFTER_SECONDS
