@@ -114,8 +114,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
+def _attempt_settings(environment: Mapping[str, str]) -> AttemptSettings:
     settings = AttemptSettings.from_environment(environment)
+    if settings.shared_by_group:
+        os.umask(0o002)
+    return settings
+
+
+def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
+    settings = _attempt_settings(environment)
     numbers = ReportNumbers()
     turn = Turn(settings.take_after_s)
     heartbeat_s = succession.HEARTBEAT_S if settings.take_after_s else push.HEARTBEAT_S
@@ -181,7 +188,7 @@ def _watch(settings: AttemptSettings, *, changed: Callable[[Announcement | None]
 
 
 def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) -> tuple[Exit, Outcome]:
-    settings = AttemptSettings.from_environment(environment)
+    settings = _attempt_settings(environment)
     vitals = vitals_of(flush_timeout_s=settings.flush_timeout_s)
     store = WatchedStore(_patiently(lambda: open_store(settings.run.store_url)), vitals, monotonic=time.monotonic)
     numbers = ReportNumbers()

@@ -23,12 +23,13 @@ class Placing:
 
     A generation is fetched whole before its first file gets its place. What of an earlier one is the same is not
     fetched again, and what a killed process has put in place is taken away first: another generation may be restored
-    the next time.
+    the next time. Where files are `shared_by_group`, the group may do with them what their owner may.
     """
 
     snapshot: Path
     private: Path
     progress: RestoreProgress
+    shared_by_group: bool = False
     _staged: dict[str, FileVersion] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,6 +63,10 @@ class Placing:
         paths = {self._stage(path): path for path in wanted}
 
         def note(target: Path) -> None:
+            if self.shared_by_group:
+                # The program that wrote it was its owner, and may be another user now than the owner.
+                mode = wanted[paths[target]].mode
+                target.chmod(mode | (mode & 0o700) >> 3)
             self._staged[paths[target]] = wanted[paths[target]]
 
         with running_out_told(self._folder, wanted.values()):

@@ -107,7 +107,7 @@ def restored_attempt(
         turn.wait(log, attempt=settings.attempt)
     taken = log.take(_provenance(settings))
     progress = progress or RestoreProgress(report_of(settings), tell=lambda report: None, monotonic=time.monotonic)
-    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private, progress))
+    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private, progress, settings.shared_by_group))
     found = fetching.newest(log, candidates(log, taken))
     damages, source = [*_skipped_before(log, taken), *found.damages], ""
     body: dict[str, Any] = {"generation": found.seq}

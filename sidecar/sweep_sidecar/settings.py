@@ -55,6 +55,8 @@ class AttemptSettings:
     shard: int
     attempt: int
     pod_uid: str
+    shared_by_group: bool
+    """Whether the experiment may run as another user, which reaches the sidecar's files by their group alone."""
     snapshot: Path
     checkpoint_file: str
     """Path inside the snapshot directory that a relaunch goes on from; empty = any."""
@@ -134,6 +136,7 @@ class AttemptSettings:
             shard=shard,
             attempt=_number(environment, names.ATTEMPT, least=0),
             pod_uid=_text(environment, names.POD_UID),
+            shared_by_group=environment.get(names.SHARED_BY_GROUP, "") == "1",
             snapshot=Path(_text(environment, names.SNAPSHOT_DIR)),
             checkpoint_file=PurePosixPath(checkpoint_file).as_posix() if checkpoint_file else "",
             interval_s=_seconds(environment, names.INTERVAL, default=10.0),

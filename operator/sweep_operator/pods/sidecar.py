@@ -73,7 +73,11 @@ def _container(
         "image": settings.sidecar_image,
         "imagePullPolicy": settings.pull_policy,
         "args": [role],
-        "env": [*environment, {"name": names_of.TOKEN_FILE, "value": f"{TOKEN_DIR}/token"}],
+        "env": [
+            *environment,
+            {"name": names_of.TOKEN_FILE, "value": f"{TOKEN_DIR}/token"},
+            {"name": names_of.SHARED_BY_GROUP, "value": "1" if identity.get("runAsUser") is None else ""},
+        ],
         "resources": dict(settings.resources),
         "securityContext": security_context(identity),
         "volumeMounts": [

@@ -54,6 +54,8 @@ NOT_SHOWN |= {"Settled"}
 """Why a pod is deleted: in the plan only."""
 NOT_SHOWN |= {"Restored", "FreshStart", "Resolved"}
 """Outcomes of sidecars that went well: in termination messages only."""
+NOT_SHOWN |= {"SnapshotVolumeTooSmall"}
+"""In the restore's termination message: what is shown is the signal, and its sentence."""
 
 
 def section(title: str) -> str:

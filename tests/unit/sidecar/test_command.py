@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -175,3 +176,30 @@ def _head_seq(log: LogReader) -> int:
     head = log.head()
     assert head is not None
     return head.entry.seq
+
+
+@pytest.mark.parametrize(("shared", "folder", "file"), [("1", 0o775, 0o660), ("", 0o755, 0o600)])
+def test_what_comes_back_is_writable_by_its_group_where_only_that_is_shared(
+    run: Run, shared: str, folder: int, file: int
+) -> None:
+    pod = run.pod_environment(0, 0)
+    run.role("restore", expect=0, environment=pod)
+    written = Path(pod["SWEEP_SNAPSHOT_DIR"]) / "deep" / "own.bin"
+    written.parent.mkdir()
+    written.write_bytes(b"content")
+    written.chmod(0o600)
+    mirror = run.start_mirror(pod)
+    assert run.start_writer(pod, pause_s=0.0).wait(60) == 0
+    mirror.send_signal(signal.SIGTERM)
+    mirror.communicate(timeout=60)
+    log = LogReader(run.store, layout.shard_folder("run", 0))
+    head = log.head()
+    assert head is not None
+    assert head.entry.kind == "complete"
+    elsewhere = run.pod_environment(0, 1) | {"SWEEP_RUN_ID": "other", "SWEEP_START_FROM": str(run.store.url)}
+    elsewhere |= {"SWEEP_STORE_URL": f"{run.store.url.rpartition('/')[0]}/other", "SWEEP_ITEMS_SHA256": ""}
+    run.role("restore", expect=0, environment=elsewhere | {"SWEEP_SHARED_BY_GROUP": shared})
+    back = Path(elsewhere["SWEEP_SNAPSHOT_DIR"]) / "deep" / "own.bin"
+    assert stat.S_IMODE(back.stat().st_mode) == file
+    assert stat.S_IMODE(back.parent.stat().st_mode) == folder
+    assert stat.S_IMODE((back.parent.parent / ".sweep").stat().st_mode) == folder
