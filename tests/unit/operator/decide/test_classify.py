@@ -159,6 +159,9 @@ TABLE = {
         sees=restore_failed(Exit.RESUME_FILE_MISSING), signal=Signal.RESUME_FILE_MISSING
     ),
     "restore: other items": Case(sees=restore_failed(Exit.ITEMS_CHANGED), signal=Signal.ITEMS_CHANGED),
+    "restore: no room for the checkpoint": Case(
+        sees=restore_failed(Exit.SNAPSHOT_VOLUME_TOO_SMALL), signal=Signal.STORAGE_LIMIT
+    ),
     "restore: another program": Case(sees=restore_failed(Exit.DRIFT), signal=Signal.DRIFT),
     "restore: wrong settings": Case(sees=restore_failed(Exit.USAGE), signal=Signal.CONFIGURATION),
     "restore: superseded": Case(sees=restore_failed(Exit.SUPERSEDED), signal=Signal.SUPERSEDED),
