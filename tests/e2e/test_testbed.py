@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import socket
@@ -16,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from rig import cleanup, images, network, pause, processes
+from rig import cleanup, images, metadata, network, pause, processes
 from rig.api import Api, ApiError, wait_until
 from rig.binaries import binary
 from rig.cgroups import hierarchies
@@ -198,6 +200,35 @@ def test_node_that_shuts_down_ends_its_pods_first(testbed: Testbed, run_pod: Cal
     _wait_for_end_of(testbed, "stopped")
 
 
+def test_pods_of_a_node_and_nobody_else_hear_what_its_cloud_announces(
+    testbed: Testbed, run_pod: Callable[[str], str]
+) -> None:
+    for node in ("spot-1", "node-1"):
+        run_pod(node)
+    there, elsewhere = (_process_in_pod(testbed, node) for node in ("spot-1", "node-1"))
+    assert (_preempted(there), _preempted(elsewhere)) == ("FALSE", "FALSE")
+
+    testbed.announce("spot-1", then="nothing", after=3)
+
+    assert (_preempted(there), _preempted(elsewhere)) == ("TRUE", "FALSE")
+    wait_until(lambda: _preempted(there) == "FALSE", what="the notice to be withdrawn", seconds=20)
+
+
+def test_node_of_another_cloud_loses_power_as_announced(testbed: Testbed, run_pod: Callable[[str], str]) -> None:
+    testbed.add("announced", gpus=1, cloud="azure")
+    run_pod("announced")
+    pod = _process_in_pod(testbed, "announced")
+    headers = {"Metadata": "true"}
+    assert _metadata(pod, "metadata/instance/compute/name?api-version=2021-02-01&format=text", headers) == "announced"
+
+    done = testbed.announce("announced", then="kill", after=2, node_delete_after=1)
+
+    events = json.loads(_metadata(pod, "metadata/scheduledevents?api-version=2020-07-01", headers))["Events"]
+    assert ["announced"] in [event["Resources"] for event in events if event["EventType"] == "Preempt"]
+    _wait_for_end_of(testbed, "announced")
+    assert time.time() - done.at >= 3
+
+
 def test_drained_node_stays_without_pods(testbed: Testbed, run_pod: Callable[[str], str]) -> None:
     testbed.add("drained", gpus=1)
     name = run_pod("drained")
@@ -287,6 +318,38 @@ def test_down_removes_what_a_killed_up_left(tmp_path: Path, moment: Callable[[St
     assert not processes.of_cluster(state.directory)
     assert not state.directory.exists()
     assert state.index() is None
+
+
+def _process_in_pod(testbed: Testbed, node: str) -> int:
+    """Return a process in the pod that `run_pod` runs on a node."""
+    group = f"/{cgroup(testbed.state.addresses.index, node)}/"
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            is_there = group in (directory / "cgroup").read_text()
+            if is_there and (directory / "comm").read_text().strip() == "pause":
+                return int(directory.name)
+    raise AssertionError(f"no pod runs on {node}")
+
+
+def _metadata(pid: int, path: str, headers: dict[str, str]) -> str:
+    """Return what the metadata server answers to a process of that network."""
+    ask = (
+        "import json, sys, urllib.request as u; url, headers = sys.argv[1], json.loads(sys.argv[2]);"
+        "opener = u.build_opener(u.ProxyHandler({}));"
+        "print(opener.open(u.Request(url, headers=headers), timeout=5).read().decode())"
+    )
+    words = [f"http://{metadata.ADDRESS}/{path}", json.dumps(headers)]
+    done = subprocess.run(
+        ["nsenter", "--target", str(pid), "--net", sys.executable, "-c", ask, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def _preempted(pid: int) -> str:
+    return _metadata(pid, "computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
 
 
 def _page(url: str) -> str:

@@ -25,6 +25,8 @@ class AttemptSeen:
     node: str = ""
     ran: list[str] = field(default_factory=list)
     """Canonical keys of the items whose work its program finished, in order, recorded or not."""
+    exit_code: int | None = None
+    """How its program ended; None where that was never published."""
 
 
 class Observer:
@@ -90,6 +92,9 @@ class Observer:
             )
             seen.node = pod["spec"].get("nodeName") or seen.node
         statuses = pod["status"].get("containerStatuses") or ()
+        for status in statuses:
+            if "terminated" in status["state"]:
+                seen.exit_code = status["state"]["terminated"]["exitCode"]
         if seen.pod not in self._followed and any("waiting" not in each["state"] for each in statuses):
             self._followed.add(seen.pod)
             container = pod["spec"]["containers"][0]["name"]
