@@ -16,7 +16,7 @@ class PodSettings:
     pull_policy: str = "IfNotPresent"
     resources: Mapping[str, Any] = field(
         default_factory=lambda: {
-            "requests": {"cpu": "50m", "memory": "128Mi"},
-            "limits": {"memory": "256Mi"},
+            "requests": {"cpu": "50m", "memory": "256Mi"},
+            "limits": {"cpu": "1", "memory": "256Mi"},
         }
     )

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from sweep_operator.runtime.settings import SettingsInvalid, settings_from
 
+ROOT = Path(__file__).resolve().parents[4]
 IMAGE = {"RSWEEP_SIDECAR_IMAGE": "sidecar:1"}
 
 
@@ -12,7 +16,8 @@ def test_the_image_is_all_that_must_be_said() -> None:
     assert (settings.port, settings.log_level, settings.namespaces) == (8080, "INFO", ())
     assert (settings.pods.sidecar_image, settings.pods.report_url) == ("sidecar:1", "")
     assert settings.pods.pull_policy == "IfNotPresent"
-    assert settings.pods.resources["requests"] == {"cpu": "50m", "memory": "128Mi"}
+    values = yaml.safe_load((ROOT / "charts/resumable-sweep/values.yaml").read_text())
+    assert settings.pods.resources == values["sidecar"]["resources"], "the chart's defaults are those of the operator"
 
 
 def test_everything_can_be_said() -> None:
