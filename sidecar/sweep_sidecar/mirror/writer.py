@@ -37,6 +37,7 @@ class _Published:
     files: dict[str, FileVersion]
     counted: Counted
     items_done: int
+    progress: tuple[str, ...] = ()
 
 
 class AttemptWriter:
@@ -279,7 +280,11 @@ class AttemptWriter:
         reader = ContentReader(self._log)
         counted = self._capturer.adopt(generation, read=lambda path, version: reader.content(version, what=path))
         self._published = _Published(
-            seq=found.entry.seq, files=dict(generation.files), counted=counted, items_done=generation.items_done
+            seq=found.entry.seq,
+            files=dict(generation.files),
+            counted=counted,
+            items_done=generation.items_done,
+            progress=generation.progress,
         )
         self._change(generation=found.entry.seq, items_done=generation.items_done)
 
@@ -309,13 +314,17 @@ class AttemptWriter:
 
     def _publish(self, look: Look) -> None:
         before = self._published.files
-        if look.files.keys() == before.keys() and all(
+        same_files = look.files.keys() == before.keys() and all(
             version.same_content(before[path]) for path, version in look.files.items()
-        ):
+        )
+        # A sweep that goes on with an earlier one's run may count other files of it.
+        if same_files and look.progress == self._published.progress:
             return
         items_done = self._count(look.counted)
         generation = Generation(files=look.files, items_done=items_done, progress=look.progress)
-        published = _Published(seq=None, files=look.files, counted=look.counted, items_done=items_done)
+        published = _Published(
+            seq=None, files=look.files, counted=look.counted, items_done=items_done, progress=look.progress
+        )
         self._append(Kind.GEN, generation.to_body(), published)
 
     def _append(self, kind: Kind, body: dict[str, Any], published: _Published | None) -> None:

@@ -37,6 +37,13 @@ def last_line(*keys: int) -> bytes:
     return json.dumps(entry).encode() + b"\n"
 
 
+def gmat(*statuses: str) -> bytes:
+    """A manifest of gmat-sweep whose runs, counted from 0, ended like this."""
+    header = {"gmat_sweep_version": "0.6.0", "run_count": len(statuses), "schema_version": 1, "script_sha256": "ab"}
+    runs = [{"run_id": number, "status": status, "overrides": {}} for number, status in enumerate(statuses)]
+    return "".join(json.dumps(each) + "\n" for each in [header, *runs]).encode()
+
+
 def never(_: object = None) -> Experiment:
     raise AssertionError("nobody is to be asked")
 
@@ -47,14 +54,23 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.objects: dict[str, bytes] = {}
-        self.store = MemoryStore(self.objects)
+        self.created: dict[str, float] = {}
+        self.time = 0.0
+        self.store = self.new_store()
         self.items_sha256 = ""
         self.named = "results.jsonl"
         self.allow_drift = ""
         self.progress = ""
         self.completion = ""
         self.nonces = 0
-        self.moment = lambda: Moment(0.0, 0.0)
+
+    def new_store(self) -> MemoryStore:
+        """Return the same store once more, as another process has it; its clock shows the `time`."""
+        return MemoryStore(self.objects, created=self.created, clock=lambda: self.time)
+
+    def moment(self) -> Moment:
+        """Return the time on the clocks of a node, which are not those of the store."""
+        return Moment(boot=self.time + 100.0, wall=self.time + 1e9)
 
     def nonce(self) -> str:
         self.nonces += 1
@@ -85,12 +101,12 @@ class Cluster:
 
     def mirror(self, attempt: int, told: list[Report] | None = None) -> AttemptWriter:
         writer = AttemptWriter(
-            MemoryStore(self.objects),
+            self.new_store(),
             self.settings(attempt),
             nonce=self.nonce,
             clock=lambda: 1.0,
             tell=(told if told is not None else []).append,
-            moment=lambda: self.moment(),
+            moment=self.moment,
         )
         writer.begin()
         return writer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,7 @@ import pytest
 from resumable_sweep.contract.manifest import Manifest
 from resumable_sweep.contract.report import Experiment, Stage
 from sweep_sidecar.housekeeping import resolve
-from unit.sidecar.pods import HEADER, Cluster, last_line, line
-
-GMAT = json.dumps({"gmat_sweep_version": "0.6.0", "run_count": 2, "schema_version": 1, "script_sha256": "ab"})
-
-
-def gmat(*statuses: str) -> bytes:
-    runs = [{"run_id": number, "status": status, "overrides": {}} for number, status in enumerate(statuses)]
-    return "".join(json.dumps(each) + "\n" for each in [json.loads(GMAT), *runs]).encode()
-
+from unit.sidecar.pods import HEADER, Cluster, gmat, last_line, line
 
 MIME = b'{"completed": [{"key": 0, "result": 0}, {"key": 1, "result": 1}]}'
 HALF = HEADER + line(0)
@@ -87,16 +78,3 @@ def test_no_other_end_counts(
     writer = cluster.mirror(1)
     writer.finish(lambda: experiment)
     assert cluster.last_body().get("proof", "") == ("" if proof == "exit" else proof)
-
-
-def test_a_run_of_gmat_sweep_that_went_back_to_failed_is_not_published(tmp_path: Path) -> None:
-    cluster = cluster_with(tmp_path, "all of gmat-sweep's", named=False, completion="")
-    writer = cluster.mirror(1)
-    writer.look()
-    assert (writer.report.items_done, writer.report.problem) == (2, "")
-    cluster.append(1, json.dumps({"run_id": 1, "status": "failed"}).encode() + b"\n", "manifest.jsonl")
-    writer.look()
-    assert (writer.report.items_done, writer.report.problem) == (2, "ProgressWentBackwards")
-    cluster.append(1, gmat("ok", "ok").split(b"\n", 1)[1] + b'{"run_id": 2, "sta', "manifest.jsonl")
-    writer.look()
-    assert (writer.report.items_done, writer.report.problem) == (2, "")
