@@ -184,6 +184,7 @@ def _wrong_rewritten(files: Files) -> Iterator[str]:
 # does. The one before goes when the new one is whole.
 
 _PARTS = ("model/weights.bin", "optimizer.bin", "meta.json")
+_PIECES = ("__0_0.distcp", "__0_1.distcp")
 _MARKER = ".metadata"
 _STEP = re.compile(r"step-(\d+)/(.+)")
 
@@ -207,7 +208,7 @@ def _run_marked(snapshot: Path, durable: Durable) -> None:
         folder = snapshot / f"step-{step}"
         if folder.exists():
             shutil.rmtree(folder)
-        _write_parts(folder, step, _PARTS)
+        _write_parts(folder, step, _PIECES)
         _replace(folder / _MARKER, _part(step, _MARKER))
         _drop_older(snapshot, step)
 
@@ -245,16 +246,21 @@ def _folders(files: Files) -> dict[int, dict[str, bytes]]:
 
 def _wrong_folders(*names: str) -> Callable[[Files], Iterator[str]]:
     def wrong(files: Files) -> Iterator[str]:
-        for step, there in _folders(files).items():
-            if there != {name: _part(step, name) for name in names}:
+        folders = _folders(files)
+        for step, there in folders.items():
+            # One that is older may be met while it is being removed: so it is on disk, too, and the newest counts.
+            if there.keys() - set(names) or (step == max(folders) and there.keys() != set(names)):
                 yield f"of step {step} there is {sorted(there)}"
+            for name, data in there.items():
+                if data != _part(step, name):
+                    yield f"{name} of step {step} is {data!r:.80}"
         if others := [path for path in files if not _STEP.fullmatch(path)]:
             yield f"there is {others[:3]}"
 
     return wrong
 
 
-def _newest_whole(files: Files) -> int:
+def _newest_step(files: Files) -> int:
     return max(_folders(files), default=0)
 
 
@@ -327,12 +333,12 @@ STYLES: Mapping[str, Style] = {
             environment={"SWEEP_APPEND": "*.csv"},
         ),
         Style(name="rewritten", run=_run_rewritten, wrong=_wrong_rewritten, progress=_rewritten_progress),
-        Style(name="renamed", run=_run_renamed, wrong=_wrong_folders(*_PARTS), progress=_newest_whole),
+        Style(name="renamed", run=_run_renamed, wrong=_wrong_folders(*_PARTS), progress=_newest_step),
         Style(
             name="marked",
             run=_run_marked,
-            wrong=_wrong_folders(*_PARTS, _MARKER),
-            progress=_newest_whole,
+            wrong=_wrong_folders(*_PIECES, _MARKER),
+            progress=_newest_step,
             environment={"SWEEP_COMMIT": "torch-dcp"},
         ),
         Style(name="small", run=_run_small, wrong=_wrong_small, progress=len),
