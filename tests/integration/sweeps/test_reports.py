@@ -28,7 +28,7 @@ def test_a_report_moves_the_count(stage: Any, operator: Any, pods: Any) -> None:
     token = stage.token_of(pods[0])
     code, answer = operator.push(token, stage.report(pods[0], items_done=3, items_recorded=4))
     assert code == 200
-    assert answer == {"superseded": False, "experiment": "running"}
+    assert answer == {"superseded": False, "notice_noted": False, "may_take": True, "experiment": "running"}
     stage.wait(lambda: stage.status().get("done") == 3, "DONE to be 3")
     assert stage.status()["eta"]
 

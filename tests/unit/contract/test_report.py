@@ -79,7 +79,7 @@ def test_what_is_no_object_is_refused(value: object) -> None:
 
 
 def test_an_answer_reads_back() -> None:
-    answer = Answer(superseded=True, notice_noted=True, experiment=Experiment.SUCCEEDED)
+    answer = Answer(superseded=True, notice_noted=True, may_take=True, experiment=Experiment.SUCCEEDED)
     assert parsed_answer(json.loads(answer.to_json())) == answer
 
 

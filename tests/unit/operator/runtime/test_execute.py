@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import NOW, UID, manifest, pod, snapshot
+from builders import NOW, UID, manifest, placed, pod, record, snapshot
 from fake_api import FakeApi
 
+from resumable_sweep.contract.report import NoticeKind
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
 from sweep_operator.model.observed import Creation, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
@@ -43,6 +45,7 @@ class Desk:
         self.store = SweepStore(WorkQueue())
         self.store.seen(manifest(**spec))
         self.events: list[str] = []
+        self.metrics = Metrics()
         client: Any = self.api
         poster = EventPoster(client, clock=lambda: self.now, unique=lambda: "x")
         poster.post = lambda sweep, event: self.events.append(event.reason)  # type: ignore[method-assign]
@@ -51,7 +54,7 @@ class Desk:
             sweeps=self.store,
             attempts=self.attempts,
             events=poster,
-            metrics=Metrics(),
+            metrics=self.metrics,
             settings=PodSettings(sidecar_image="sidecar:1"),
             clock=lambda: self.now,
             token=lambda: "secret",
@@ -195,3 +198,46 @@ async def test_a_deletion_that_fails_stops_nothing(desk: Desk, status: int) -> N
     desk.api.refuse[f"{PODS}/a"] = [ApiError(status, "no")]
     await desk.execute(first, second)
     assert desk.api.paths("DELETE") == [f"{PODS}/a", f"{PODS}/b"]
+
+
+ANNOUNCED = Reclaim(time=NOW - 2, node="n", shard=0, attempt=1, signal=Signal.GCE_PREEMPTED, items_safe=3)
+
+
+async def test_an_attempt_made_ahead_of_time_is_no_reclaim_yet(desk: Desk) -> None:
+    order = CreateAttempt(shard=0, attempt=2, resumes=True, replaces=ANNOUNCED, take_after=35)
+    await desk.execute(order, status={"attempts": 2})
+    assert desk.events == ["Said", "AttemptCreated"]
+    assert desk.attempts.of(UID)[2].replaces == ANNOUNCED
+    name = names.attempt_pod_name(sweep="lr", sweep_uid=UID, shard=0, attempt=2)
+    restore = desk.api.objects[f"{PODS}/{name}"]["spec"]["initContainers"][0]
+    assert {"name": "SWEEP_TAKE_AFTER", "value": "35"} in restore["env"]
+    assert sampled(desk, "resumable_sweep_relaunch_seconds_sum") == 2
+
+
+async def test_one_that_is_made_only_when_its_turn_has_come_is_a_reclaim_then(desk: Desk) -> None:
+    order = CreateAttempt(shard=0, attempt=2, resumes=True, replaces=ANNOUNCED)
+    await desk.execute(order, status={"attempts": 2})
+    assert desk.events == ["Said", "Reclaimed"]
+
+
+async def test_each_notice_is_counted_once_by_kind(desk: Desk) -> None:
+    noticed = placed(notice=NoticeKind.GCE_PREEMPTED, noticed_at=NOW, deadline=int(NOW) + 30)
+    records = (noticed, record(1, ShardState.WAITING))
+    for after in (noticed, noticed.changed(heir=2)):
+        await desk.execute(status={"records": (after, *records[1:])})
+    assert sampled(desk, "resumable_sweep_notices_total", kind="GcePreempted") == 1
+    advised = record(1, attempt=3, notice=NoticeKind.EC2_REBALANCE, noticed_at=NOW)
+    await desk.execute(status={"records": (noticed, advised)})
+    assert sampled(desk, "resumable_sweep_notices_total", kind="Ec2RebalanceRecommendation") == 1
+    assert sampled(desk, "resumable_sweep_notices_total", kind="GcePreempted") == 1
+
+
+async def test_when_an_order_was_refused_is_remembered(desk: Desk) -> None:
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(403, "exceeded quota: gpus")]
+    await desk.execute(ORDER)
+    assert desk.creation is not None
+    assert (desk.creation.problem, desk.creation.refused_at) == ("QuotaExceeded", NOW)
+
+
+def sampled(desk: Desk, name: str, **labels: str) -> float | None:
+    return desk.metrics.registry.get_sample_value(name, labels)

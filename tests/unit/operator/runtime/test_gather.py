@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import NODE, NOW, UID, manifest, node, placed, pod, record, sweep
+from builders import NODE, NOW, UID, manifest, node, placed, pod, record, report, sweep
 from fake_api import FakeApi
 
+from resumable_sweep.contract.report import NoticeKind
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
 from sweep_operator.kube.informer import Informer
@@ -146,3 +147,25 @@ async def test_a_housekeeping_pod_that_is_gone_may_be_made_again() -> None:
     assert "merge" in (await desk.gather()).housekeeping
     desk.attempts.note_housekeeping(UID, "merge", Creation(created_at=NOW - 60))
     assert (await desk.gather()).housekeeping == {}
+
+
+NOTICED = placed(notice=NoticeKind.GCE_PREEMPTED, noticed_at=NOW, deadline=int(NOW) + 30, heir=2)
+
+
+async def test_an_heir_is_asked_after_like_any_attempt() -> None:
+    desk = Desk(NOTICED)
+    desk.show(pod())
+    assert (await desk.gather()).absent == {2}
+    assert desk.api.paths("GET") == [path_of(0, 2)]
+
+
+async def test_what_is_known_of_an_heir_is_kept_until_it_has_ended() -> None:
+    desk = Desk(NOTICED)
+    desk.attempts.note(UID, 2, Creation(created_at=NOW))
+    desk.reports.post(UID, report(2))
+    found = await desk.gather()
+    assert (set(found.creations), set(found.reports), set(found.heard_at)) == ({2}, {2}, {2})
+    desk = Desk(NOTICED.changed(heir_ended=True))
+    desk.attempts.note(UID, 2, Creation(created_at=NOW))
+    desk.show(pod())
+    assert (await desk.gather()).creations == {}

@@ -3,11 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import ended, main, node, pod
+from builders import NOW, ended, main, node, placed, pod, record, report
 
-from resumable_sweep.contract.report import Experiment
+from resumable_sweep.contract.report import Answer, Experiment, NoticeKind
 from sweep_operator.model.observed import NodeView, PodView
-from sweep_operator.runtime.server import experiment_of
+from sweep_operator.model.shard_record import ShardRecord
+from sweep_operator.runtime.server import answer_to, experiment_of
 
 ALL_ZERO = (ended(0, name="a"), ended(0, name="b"))
 
@@ -44,3 +45,69 @@ def test_what_the_sidecar_hears_of_the_experiment(
 ) -> None:
     view: PodView = pod(**fields)
     assert experiment_of(view, where) is expected
+
+
+GCE = NoticeKind.GCE_PREEMPTED
+NOTICED = placed(notice=GCE, noticed_at=NOW, deadline=int(NOW) + 30, heir=2)
+OVER = pod(mains=(ended(0),))
+
+
+def answer(record: ShardRecord, sees: PodView, **says: Any) -> Answer:
+    return answer_to(report(sees.attempt, **says), record, pod=sees, node=node())
+
+
+@pytest.mark.parametrize(
+    ("written", "attempt", "superseded", "may_take"),
+    [
+        (record(), 1, False, True),
+        (NOTICED, 1, False, True),
+        (NOTICED, 2, False, False),
+        (record(attempt=2), 1, True, False),
+        (record(attempt=2), 2, False, True),
+        (NOTICED.changed(heir_ended=True), 2, False, False),
+    ],
+    ids=[
+        "the only one",
+        "one that has an heir is not superseded by it",
+        "the heir has to wait, and is not superseded either",
+        "one whose place was taken",
+        "the one that has taken it",
+        "an heir that is to go",
+    ],
+)
+def test_who_has_the_shard(written: ShardRecord, attempt: int, superseded: bool, may_take: bool) -> None:
+    heard = answer(written, pod(attempt))
+    assert (heard.superseded, heard.may_take) == (superseded, may_take)
+
+
+@pytest.mark.parametrize(
+    ("written", "attempt", "says", "noted"),
+    [
+        (placed(), 1, GCE, False),
+        (NOTICED, 1, GCE, True),
+        (NOTICED, 1, NoticeKind.NONE, False),
+        (NOTICED, 1, NoticeKind.AZURE_PREEMPT, False),
+        (NOTICED, 2, GCE, False),
+        (NOTICED.changed(deadline=0), 1, GCE, False),
+    ],
+    ids=["not written yet", "written", "none", "another one is written", "of another attempt", "it was withdrawn"],
+)
+def test_a_notice_is_noted_when_it_is_written(
+    written: ShardRecord, attempt: int, says: NoticeKind, noted: bool
+) -> None:
+    assert answer(written, pod(attempt), notice=says).notice_noted is noted
+
+
+@pytest.mark.parametrize(
+    ("written", "says", "expected"),
+    [
+        (placed(), NoticeKind.NONE, Experiment.SUCCEEDED),
+        (placed(), GCE, Experiment.FAILED),
+        (NOTICED, NoticeKind.NONE, Experiment.FAILED),
+        (NOTICED.changed(deadline=0), NoticeKind.NONE, Experiment.FAILED),
+        (placed(), NoticeKind.EC2_REBALANCE, Experiment.SUCCEEDED),
+    ],
+    ids=["undisturbed", "noticed", "noted", "withdrawn", "advised"],
+)
+def test_exit_0_after_a_notice_proves_nothing(written: ShardRecord, says: NoticeKind, expected: Experiment) -> None:
+    assert answer(written, OVER, notice=says).experiment is expected
