@@ -105,7 +105,8 @@ def _captured(
 ) -> GrowingFile:
     running = before.running.copy() if before else hashlib.sha256()
     added = hashlib.sha256()
-    counter = _LineCounter(before.counted if before else None, progress=None if before else growth.progress)
+    # Where nothing but an empty file was seen so far, nobody has told yet what its lines are.
+    counter = _LineCounter(before.counted if before else None, progress=None if start else growth.progress)
     segments = before.version.segments if before else ()
     end = _last_line_end(file, start, status.st_size)
     place = start

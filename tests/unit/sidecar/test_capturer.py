@@ -10,81 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_sweep.contract.canonical import identity
-from resumable_sweep.contract.manifest import Manifest, manifest_path, parsed_manifest, sha256_of_file
-from sweep_sidecar.capture.capturer import Capturer, Look
-from sweep_sidecar.content import BLOB_BYTES, ContentReader, store_blob
-from sweep_sidecar.log.entry import Kind, Writer
-from sweep_sidecar.log.generation import Generation, Segment, parsed_generation
-from sweep_sidecar.log.shard_log import ShardLog
+from resumable_sweep.contract.manifest import manifest_path, parsed_manifest
+from sweep_sidecar.capture.capturer import Look
+from sweep_sidecar.content import BLOB_BYTES, ContentReader
+from sweep_sidecar.log.generation import parsed_generation
 from sweep_sidecar.store import Unreachable
-from unit.sidecar.memory_store import MemoryStore
-
-HEADER = b'{"kind":"header","schema_version":1,"run_id":"r"}\n'
-LONG_AFTER = 1 << 62
-"""A time of day at which every file was written long ago."""
-
-
-def line(key: int | str, result: object = 0) -> bytes:
-    return json.dumps({"kind": "done", "key": key, "result": result}).encode() + b"\n"
-
-
-def keys(*names: int | str) -> frozenset[str]:
-    return frozenset(identity(name) for name in names)
-
-
-class Shard:
-    """A snapshot directory, a store, and a log to publish looks to."""
-
-    def __init__(self, root: Path, objects: dict[str, bytes] | None = None) -> None:
-        root.mkdir(exist_ok=True)
-        self.root = root
-        self.store = MemoryStore(objects)
-        self.log = ShardLog(self.store, "abcd-shard-00000", writer=Writer(1, "pod", "n"), clock=lambda: 0.0)
-        if objects is None:
-            self.log.take({})
-            self.log.append(Kind.BASE, {"generation": None, "skipped": []})
-        else:
-            self.log.follow(self.log.head())
-        self.blobs: list[int] = []
-        self.capturer = self.new_capturer()
-
-    def new_capturer(self) -> Capturer:
-        def put(data: bytes) -> Segment:
-            self.blobs.append(len(data))
-            return store_blob(self.store, data, nonce=lambda: "nonce")
-
-        return Capturer(self.root, put, clock_ns=lambda: LONG_AFTER)
-
-    def write(self, path: str, data: bytes) -> None:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged = target.with_name("staged.tmp")
-        staged.write_bytes(data)
-        staged.replace(target)
-
-    def append(self, path: str, data: bytes) -> None:
-        with (self.root / path).open("ab") as file:
-            file.write(data)
-
-    def write_pair(self, path: str, data: bytes) -> None:
-        self.write(path, data)
-        digest, size = sha256_of_file(self.root / path)
-        self.write(path + ".manifest.json", Manifest(digest, size).to_json().encode())
-
-    def publish(self, look: Look) -> int:
-        generation = Generation(files=look.files, items_done=len(look.counted.keys), progress=look.progress)
-        seq = self.log.append(Kind.GEN, generation.to_body()).entry.seq
-        self.capturer.published(seq)
-        return seq
-
-    def stored(self) -> dict[str, bytes]:
-        """What a restore would bring back."""
-        found = self.log.newest_generation(self.log.head())
-        assert found is not None
-        generation = parsed_generation(found.entry.body, where="here")
-        reader = ContentReader(self.log)
-        return {path: reader.content(version, what=path) for path, version in generation.files.items()}
+from unit.sidecar.captured_shard import HEADER, Shard, keys, line
 
 
 @pytest.fixture
@@ -97,6 +28,16 @@ def test_a_log_is_cut_at_its_last_whole_line(shard: Shard) -> None:
     look = shard.capturer.look()
     shard.publish(look)
     assert shard.stored() == {"results.jsonl": HEADER + line(1)}
+    assert look.counted.keys == keys(1)
+    assert look.progress == ("results.jsonl",)
+
+
+@pytest.mark.parametrize("before", [b"", HEADER[:-9]], ids=["empty", "a torn header"])
+def test_a_log_that_was_seen_before_its_first_line_is_counted(shard: Shard, before: bytes) -> None:
+    shard.append("results.jsonl", before)
+    shard.publish(shard.capturer.look())
+    shard.append("results.jsonl", (HEADER + line(1))[len(before) :])
+    look = shard.capturer.look()
     assert look.counted.keys == keys(1)
     assert look.progress == ("results.jsonl",)
 
