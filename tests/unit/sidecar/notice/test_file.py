@@ -24,6 +24,15 @@ def test_the_library_understands_what_is_written(tmp_path: Path) -> None:
     assert read_notice(tmp_path / "notice.json") is None
 
 
+def test_it_is_written_as_the_page_shows_it(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "reference" / "formats.md").read_text()
+    shown = page.split("\n## The notice")[1].split("\n## ")[0]
+    NoticeFile(tmp_path / "notice.json").show(Announcement(NoticeKind.GCE_PREEMPTED, 1_800_000_030.0))
+    assert f"    {(tmp_path / 'notice.json').read_text()}\n" in shown
+    for kind in NoticeKind:
+        assert (f"`{kind.value}`" in shown) is kind.is_hard
+
+
 def test_what_an_earlier_process_left_is_seen_and_removed(tmp_path: Path) -> None:
     (tmp_path / "notice.json").write_text("{}")
     file = NoticeFile(tmp_path / "notice.json")
