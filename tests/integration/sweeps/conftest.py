@@ -80,6 +80,9 @@ class OperatorProcess:
         except urllib.error.HTTPError as error:
             return error.code, {}
 
+    def log(self) -> str:
+        return self._log.read_text()
+
     def metrics(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
