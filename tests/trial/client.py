@@ -53,8 +53,8 @@ class Client:
     spec: Mapping[str, Any] = field(default_factory=dict)
     essence: Callable[[Files], Any] = _all_of_them
 
-    def manifest(self, ground: Ground, *, name: str, namespace: str, nodes: Mapping[str, str]) -> dict[str, Any]:
-        """Return its sweep; `nodes` are labels of those that it may run on."""
+    def manifest(self, ground: Ground, *, name: str, namespace: str) -> dict[str, Any]:
+        """Return its sweep, for spot nodes."""
         container = {
             "name": "experiment",
             "image": ground.images[self.image],
@@ -77,7 +77,7 @@ class Client:
                 "flushTimeout": FLUSH_TIMEOUT,
                 **self.checkpoint,
             },
-            "placement": {"pools": [{"name": "trial", "nodeSelector": dict(nodes)}]},
+            "placement": {"pools": [{"name": "spot", "nodeSelector": {"cloud.google.com/gke-spot": "true"}}]},
             "template": {
                 "spec": {
                     "securityContext": {

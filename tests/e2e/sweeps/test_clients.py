@@ -24,9 +24,8 @@ from trial.sweep import Sweep
 pytestmark = pytest.mark.e2e
 
 NAMESPACE = "clients"
-STEADY = {"kubernetes.io/hostname": "node-1"}
-SPOT = {"cloud.google.com/gke-spot": "true"}
 SPOT_NODES = 4
+STRUCK, SPARED = "spot-1", "spot-2"
 # What may win, by what was done. Which evidence is seen first can differ from run to run.
 SIGNALS = {
     "kill": {"NodeGone", "NodeUnreachable", "DeletionByPodGC"},
@@ -87,11 +86,11 @@ def place(ground: Ground) -> Ground:
     return dataclasses.replace(ground, images={**ground.images, **pushed})
 
 
-def begin(place: Ground, *, prefix: str, nodes: Mapping[str, str]) -> Run:
+def begin(place: Ground, *, prefix: str) -> Run:
     sweeps, observers = {}, {}
     for name, client in CLIENTS.items():
         sweep = sweeps[name] = Sweep(place.cluster(), namespace=NAMESPACE, name=f"{prefix}-{name}")
-        sweep.apply(client.manifest(place, name=sweep.name, namespace=NAMESPACE, nodes=nodes))
+        sweep.apply(client.manifest(place, name=sweep.name, namespace=NAMESPACE))
         observers[name] = Observer(sweep)
     return Run(sweeps=sweeps, observers=observers)
 
@@ -119,33 +118,35 @@ def disturbed(place: Ground, undisturbed: list[Run], how: str) -> Iterator[Run]:
     """A run whose pods all went in the middle of their work, from one node."""
     assert place.testbed is not None
     place.testbed.up(nodes=SPOT_NODES + 1, spot=SPOT_NODES)
-    leave_open(place, 1)
-    run = begin(place, prefix=how, nodes=SPOT)
-    run.wait_until_begun(place)
-    if not undisturbed:
-        undisturbed.append(begin(place, prefix="undisturbed", nodes=STEADY))
-    [node] = {pod["spec"]["nodeName"] for pod in run.pods()}
-    leave_open(place, SPOT_NODES)
-    strike(place, run, node=node, how=how)
-    run.wait_until_complete()
-    yield run
-    run.remove()
+    leave_open(place, STRUCK)
+    run = begin(place, prefix=how)
+    try:
+        run.wait_until_begun(place)
+        # One node for all that comes now: the images are large, and every node pulls its own.
+        leave_open(place, SPARED)
+        if not undisturbed:
+            undisturbed.append(begin(place, prefix="undisturbed"))
+        strike(place, run, how=how)
+        run.wait_until_complete()
+        yield run
+    finally:
+        run.remove()
 
 
-def leave_open(place: Ground, count: int) -> None:
-    """Let pods onto so many of the spot nodes, and onto no other: what they have in common is pulled but once."""
+def leave_open(place: Ground, node: str) -> None:
+    """Let new pods onto this node, and onto no other."""
     cluster = place.cluster()
-    labels = ",".join(f"{name}={value}" for name, value in SPOT.items())
-    nodes = cluster.get("/api/v1/nodes", labelSelector=labels)["items"]
-    for number, name in enumerate(sorted(node["metadata"]["name"] for node in nodes)):
-        cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": number >= count}})
+    for each in cluster.get("/api/v1/nodes")["items"]:
+        name = each["metadata"]["name"]
+        if name.startswith("spot-"):
+            cluster.patch(f"/api/v1/nodes/{name}", {"spec": {"unschedulable": name != node}})
 
 
-def strike(place: Ground, run: Run, *, node: str, how: str) -> None:
+def strike(place: Ground, run: Run, *, how: str) -> None:
     if how == "kill":
-        place.faults.kill(node)
+        place.faults.kill(STRUCK)
     elif how == "shutdown":
-        place.faults.shutdown(node)
+        place.faults.shutdown(STRUCK)
     else:
         cluster = place.cluster()
         for pod in run.pods():
