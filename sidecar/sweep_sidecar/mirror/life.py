@@ -76,6 +76,7 @@ class MirrorLife:
         self._asked_to_stop = threading.Event()
         if self._notice_file.is_there():
             self._asked_to_stop.set()
+        self._flush_asked = threading.Event()
         self._experiment_ended = threading.Event()
         self._doubted = threading.Event()
         self._wake = threading.Event()
@@ -215,6 +216,7 @@ class MirrorLife:
 
     def _flush(self) -> bool:
         """Have a look that begins after now, and return whether it came to its end."""
+        self._flush_asked.set()
         self._vitals.grace.stop()
         with self._looks:
             wanted = self._begun_looks + 1
@@ -225,6 +227,11 @@ class MirrorLife:
     def _ask(self) -> Experiment:
         """Ask the operator how the experiment's containers ended, until it has seen it."""
         if not self._settings.stop_path or self._pusher is None or self._asked_to_stop.is_set():
+            return Experiment.UNKNOWN
+        if not self._flush_asked.is_set():
+            # The kubelet asks for a flush before it ends a mirror. Who else sends SIGTERM, as a machine does that shuts
+            # down without its kubelet, may have sent it to the experiment as well, and no hook fired there either.
+            _LOG.warning("ended by a signal without the kubelet's hook: the experiment's exit codes prove nothing")
             return Experiment.UNKNOWN
         until = self._monotonic() + ASK_FOR_S
         while True:

@@ -134,6 +134,10 @@ class Pod:
     def get(self, path: str) -> int:
         return ask(self.life.server.port, path)
 
+    def end_as_a_kubelet_does(self) -> Report:
+        self.get("/flush")
+        return self.end()
+
     def end(self) -> Report:
         self.is_ending = True
         signal.pthread_kill(self._thread.ident or 0, END)
@@ -203,7 +207,7 @@ def test_an_exit_of_its_own_accord_is_asked_for_until_the_operator_has_seen_it(s
     operator.experiment = lambda asked: Experiment.SUCCEEDED if asked >= 3 else Experiment.RUNNING
     pod = start(operator)
     pod.write(b"done")
-    report = pod.end()
+    report = pod.end_as_a_kubelet_does()
     assert report.stage is Stage.COMPLETE
     stages = [told.stage for told in operator.told]
     assert stages.count(Stage.SEALED) >= 3
@@ -216,6 +220,15 @@ def test_a_fired_stop_hook_forfeits_the_exit_codes_word(start: Callable[..., Pod
     pod = start(operator)
     pod.write(b"done")
     assert pod.get("/stop/x") == 200
+    assert pod.end_as_a_kubelet_does().stage is Stage.SEALED
+
+
+def test_an_end_that_is_not_the_kubelet_s_proves_nothing(start: Callable[..., Pod]) -> None:
+    operator = FakeOperator()
+    operator.experiment = lambda asked: Experiment.SUCCEEDED
+    pod = start(operator)
+    pod.write(b"done")
+    # A machine that shuts down without its kubelet sends SIGTERM to all processes alike, and asks no hook.
     assert pod.end().stage is Stage.SEALED
 
 
@@ -224,7 +237,7 @@ def test_without_a_stop_hook_or_an_operator_no_exit_proves_anything(start: Calla
     operator.experiment = lambda asked: Experiment.SUCCEEDED
     pod = start(operator, stop_path="")
     pod.write(b"done")
-    assert pod.end().stage is Stage.SEALED
+    assert pod.end_as_a_kubelet_does().stage is Stage.SEALED
 
 
 def test_an_experiment_that_failed_is_sealed(start: Callable[..., Pod]) -> None:
@@ -357,7 +370,7 @@ def test_a_reclaim_that_is_withdrawn_leaves_no_trace_but_doubt(start: Callable[.
         assert pod.get("/healthz") == 200
     pod.write(b"done")
     # The program may have stopped for the notice.
-    assert pod.end().stage is Stage.SEALED
+    assert pod.end_as_a_kubelet_does().stage is Stage.SEALED
 
 
 def test_advice_is_reported_and_stores_what_is_new_but_stops_nobody(start: Callable[..., Pod]) -> None:
@@ -369,7 +382,7 @@ def test_advice_is_reported_and_stores_what_is_new_but_stops_nobody(start: Calla
     while "out.bin" not in pod.said().files or operator.told[-1].notice is NoticeKind.NONE:
         assert pod.get("/healthz") == 200, pod.outcome
     assert not pod.settings.notice_file.exists()
-    assert pod.end().stage is Stage.COMPLETE
+    assert pod.end_as_a_kubelet_does().stage is Stage.COMPLETE
 
 
 def test_a_mirror_that_was_started_again_knows_that_the_experiment_was_asked_to_stop(tmp_path: Path) -> None:
@@ -386,7 +399,7 @@ def test_a_mirror_that_was_started_again_knows_that_the_experiment_was_asked_to_
         pod.watch.announce(None)
         assert not notice.exists()
         pod.write(b"done")
-        assert pod.end().stage is Stage.SEALED
+        assert pod.end_as_a_kubelet_does().stage is Stage.SEALED
     finally:
         pod.close()
 
