@@ -163,6 +163,22 @@ def test_10_000_unusual_shards_on_5_000_nodes_fit_in_256_kib() -> None:
     assert records_of(table, shards=10_000) == before
 
 
+def test_2_000_of_them_may_be_about_to_lose_their_machines() -> None:
+    chance = random.Random(3)
+    before = [unusual(shard, chance) for shard in range(10_000)]
+    for shard in range(0, 10_000, 5):
+        noticed_at = NOW + chance.randrange(1200) / 10
+        before[shard] = before[shard].changed(
+            notice=NoticeKind.EC2_INTERRUPTION,
+            noticed_at=noticed_at,
+            deadline=int(noticed_at) + 120,
+            heir=100_000 + shard,
+        )
+    table = table_of(before)
+    assert len(table.text) + sum(map(len, table.nodes)) < 256 * 1024
+    assert records_of(table, shards=10_000) == before
+
+
 def test_10_000_shards_under_way_fit_in_64_kib() -> None:
     before = [
         ShardRecord(
