@@ -17,7 +17,7 @@ PREFIX = "retired/"
 
 
 def record_retired(store: Store, seqs: Mapping[int, Collection[int]], *, keep: int, time: float) -> None:
-    """Record that the generations `seqs` (by shard) are not kept any more.
+    """Record that the generations among the entries `seqs` (by shard) are not kept any more.
 
     Raises
     ------
@@ -37,6 +37,21 @@ def record_retired(store: Store, seqs: Mapping[int, Collection[int]], *, keep: i
         raise CheckpointCorrupt(f"{url_of(store, key)} exists and holds something else than its name says", key=key)
 
 
+def floors_in(store: Store, keys: Iterable[str]) -> dict[int, int]:
+    """Return, by shard, the first entry above all that are not kept any more, as the records among `keys` say.
+
+    Raises
+    ------
+    NewerSchema, CheckpointCorrupt, Unreachable
+    """
+    floors: dict[int, int] = {}
+    for key in keys:
+        if key.startswith(PREFIX):
+            for shard, rows in _read(store, key).items():
+                floors[shard] = max(floors.get(shard, 0), *(last + 1 for _, last in rows))
+    return floors
+
+
 def retired_in(store: Store, keys: Iterable[str]) -> dict[int, set[int]]:
     """Return the entries that are not kept any more, by shard, as the records among `keys` say.
 
@@ -50,12 +65,13 @@ def retired_in(store: Store, keys: Iterable[str]) -> dict[int, set[int]]:
     seqs: dict[int, set[int]] = {}
     for key in keys:
         if key.startswith(PREFIX):
-            for shard, found in _read(store, key).items():
-                seqs.setdefault(shard, set()).update(found)
+            for shard, rows in _read(store, key).items():
+                for first, last in rows:
+                    seqs.setdefault(shard, set()).update(range(first, last + 1))
     return seqs
 
 
-def _read(store: Store, key: str) -> dict[int, set[int]]:
+def _read(store: Store, key: str) -> dict[int, list[tuple[int, int]]]:
     where = url_of(store, key)
     try:
         data = store.get(key)
@@ -71,13 +87,16 @@ def _read(store: Store, key: str) -> dict[int, set[int]]:
             key=key,
         )
     return {
-        int(shard): {seq for first, last in rows for seq in range(first, last + 1)}
+        int(shard): [(int(first), int(last)) for first, last in rows]
         for shard, rows in fields["shards"].items()
+        if rows
     }
 
 
 def _rows(seqs: Collection[int]) -> list[list[int]]:
     """Return numbers as rows of neighbours, first and last of each."""
+    if isinstance(seqs, range):
+        return [[seqs[0], seqs[-1]]]
     rows: list[list[int]] = []
     for seq in sorted(seqs):
         if rows and rows[-1][1] == seq - 1:

@@ -8,19 +8,25 @@ from sweep_sidecar.store import Creation, Listed, NotFound, Unreachable
 
 
 class MemoryStore:
-    """Several of them may share their `objects`, as several processes share a bucket.
+    """Several of them may share their `objects` (and `created`), as several processes share a bucket.
 
     `fault` is asked before each call with its name and key. It returns None (all is well), "lost" (no effect),
     "unanswered" (the effect is there, the reply is not), or a function to call in between and then go on. `created` is
     when each object came by the store's `clock`; those that were put there by other ways came at 0.
     """
 
-    def __init__(self, objects: dict[str, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        objects: dict[str, bytes] | None = None,
+        *,
+        created: dict[str, float] | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.objects = {} if objects is None else objects
         self.fault: Callable[[str, str], str | Callable[[], None] | None] = lambda call, key: None
         self.calls: list[tuple[str, str]] = []
-        self.created: dict[str, float] = {}
-        self.clock: Callable[[], float] = lambda: 0.0
+        self.created = {} if created is None else created
+        self.clock = clock
 
     @property
     def url(self) -> str:

@@ -57,6 +57,9 @@ class Written:
 
 
 class ShardMachine(RuleBasedStateMachine):
+    contents = 1000
+    """How many contents the large file has, before the first one comes back."""
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="shard-model-"))
@@ -106,7 +109,7 @@ class ShardMachine(RuleBasedStateMachine):
         self.cluster.append(pod.attempt, (HEADER if new else b"") + line(self.next_key))
         if big:
             self.bigs += 1
-            (self._snapshot(pod) / "big").write_bytes(b"%d" % self.bigs * 70_000)
+            (self._snapshot(pod) / "big").write_bytes(b"%d" % (self.bigs % self.contents) * 70_000)
         self._step(pod, faults, lambda writer: writer.look())
 
     @precondition(lambda self: self.pods)
@@ -293,7 +296,7 @@ class ShardMachine(RuleBasedStateMachine):
     def _race(self) -> None:
         """Another attempt comes up between a look at the log and the write that follows it."""
         self.attempts += 1
-        mine, self.cluster.store = self.cluster.store, MemoryStore(self.objects)
+        mine, self.cluster.store = self.cluster.store, self.cluster.new_store()
         self._observe()
         self._restored(Pod(self.attempts))
         self.cluster.store = mine
