@@ -19,6 +19,7 @@ from resumable_sweep.contract.log_format import (
     entries_of,
     is_sweep_log,
 )
+from sweep_sidecar.mime_keys import mime_keys
 
 LOG_SUFFIX = ".jsonl"
 MIME_SUFFIX = ".progress.json"
@@ -170,8 +171,10 @@ def may_be_mime(path: str, progress: Progress) -> bool:
 
 def counted_mime(data: bytes) -> Counted | None:
     """Return what a `mime-engine` progress file records, None where it is not one."""
-    records = mime_records(data)
-    return None if records is None else Counted(frozenset(records), formats=_MIME)
+    try:
+        return Counted(mime_keys(data), formats=_MIME)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def mime_records(data: bytes) -> dict[str, dict[str, Any]] | None:
