@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from builders import NOW, crashed, ended, main, placed, pod, snapshot, sweep
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sweep_operator.decide.images import DIGESTS_KEPT, drift_of, known_images
+from sweep_operator.decide.images import DIGESTS_KEPT, Images, drift_of, known_images
 from sweep_operator.decide.sweep import decide
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import DeletePod, Plan
@@ -135,3 +137,26 @@ def test_an_attempt_that_is_being_stopped_is_stopped() -> None:
     plan = decided(running(2, B), state=ShardState.STOPPING)
     assert plan.status.records[0].state is ShardState.STOPPING
     assert plan.events == ()
+
+
+seen = st.lists(st.lists(st.sampled_from([A, B, "", f"loaded {A}", f"loaded {B}"]), max_size=4), max_size=8)
+
+
+@given(seen)
+def test_all_that_is_let_run_is_one_image(looks: list[list[str]]) -> None:
+    """Whatever attempts start in whatever order, and however often somebody looks: of each kind one digest stays."""
+    images: Images = {}
+    attempt = 0
+    stayed: set[str] = set()
+    for look in looks:
+        pods = []
+        for said in look:
+            attempt += 1
+            kind, _, digest = said.rpartition(" ")
+            image_id = digest if kind or not digest else f"r/main@{digest}"
+            pods.append(running(attempt, mains=(main(image=IMAGE, image_id=image_id),)))
+        images = known_images(images, pods, may_drift=False)
+        assert known_images(images, pods, may_drift=False) == images
+        stayed |= {pod.mains[0].image_id for pod in pods if pod.mains[0].image_id and not drift_of(pod, images)}
+    assert len({image_id for image_id in stayed if "@" in image_id}) <= 1
+    assert len({image_id for image_id in stayed if "@" not in image_id}) <= 1
