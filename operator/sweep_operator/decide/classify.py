@@ -133,6 +133,17 @@ def was_ended_by_signal(pod: PodView, codes: Container[int | None]) -> bool:
     )
 
 
+def has_failed(pod: PodView) -> bool:
+    """Return whether the experiment's containers have ended, one of them of its own accord with another code than 0."""
+    codes = [main.exit_code for main in pod.mains]
+    return None not in codes and any(code and code not in _KILLED_BY_SIGNAL for code in codes)
+
+
+def failure_of(pod: PodView, *, now: float) -> Finding:
+    """Return what the containers of a pod have failed of, whatever its phase says by now."""
+    return _failure(pod, node_lost=Signal.NONE, now=now)
+
+
 def _platform_ended(pod: PodView) -> bool:
     return bool(pod.disruption) or pod.reason in _SHUTDOWN_REASONS or pod.deleted
 

@@ -134,13 +134,16 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
             return Step(record=record.changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=now))
         return Step(record=record, again_at=finding.again_at)
     if record.state is ShardState.LEAVING:
-        over = finding.ended or (pod is not None and pod.is_terminal) or now >= record.since + LEAVING_SECONDS
-        if over:
+        leaves_until = record.since + LEAVING_SECONDS
+        if record.live_heir:
+            # The successor is made already: until the machine goes, to wait for the seal costs less than to work again.
+            leaves_until = max(leaves_until, record.deadline)
+        if finding.ended or (pod is not None and pod.is_terminal) or now >= leaves_until:
             return _ended(record, Finding(signal=record.signal, message=finding.message), snapshot=snapshot, now=now)
         if not finding.signal and pod is not None:
             # What announced the end was taken back, and the pod still runs.
             return Step(record=record.changed(state=ShardState.ACTIVE, signal=Signal.NONE, since=0))
-        return Step(record=record, again_at=record.since + LEAVING_SECONDS)
+        return Step(record=record, again_at=leaves_until)
     if not finding.signal:
         return Step(record=record, again_at=finding.again_at)
     record = record.changed(signal=finding.signal, since=now)

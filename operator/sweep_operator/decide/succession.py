@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from resumable_sweep.contract.report import NoticeKind, Stage
-from sweep_operator.decide.classify import Finding, is_complete
+from sweep_operator.decide.classify import Finding, failure_of, has_failed, is_complete
 from sweep_operator.decide.notices import LONGEST_NOTICE_SECONDS, OVERDUE_SECONDS
 from sweep_operator.decide.progress import newest_report
 from sweep_operator.model.observed import PodView
@@ -85,6 +85,10 @@ def heir_step(record: ShardRecord, finding: Finding, snapshot: Snapshot, *, now:
     if standing is Standing.COMPLETE:
         return HeirStep(record, Finding(complete=True, ended=True))
     if standing is Standing.TAKEN and not finding.ended:
+        pod = snapshot.pod_of(record.attempt)
+        if pod is not None and has_failed(pod):
+            # Its containers have ended, and its mirror has sealed the log, before its pod was said to have failed.
+            return HeirStep(record, failure_of(pod, now=now))
         said = f"attempt {record.heir} has taken the shard over"
         return HeirStep(record, Finding(signal=Signal(record.notice.value), ended=True, message=said))
     if standing is Standing.ENDED:
@@ -148,8 +152,10 @@ def may_succeed(record: ShardRecord, standing: Standing) -> bool:
 
 
 def succeeded(record: ShardRecord) -> ShardRecord:
-    """Return the record with the heir as the shard's current attempt."""
-    return without_notice(record).changed(state=ShardState.ACTIVE, attempt=record.heir, base=0, node="", not_before=0)
+    """Return the record with the heir as the shard's current attempt; the one before was gone from its notice on."""
+    return without_notice(record).changed(
+        state=ShardState.ACTIVE, attempt=record.heir, since=record.noticed_at, base=0, node="", not_before=0
+    )
 
 
 def without_notice(record: ShardRecord) -> ShardRecord:

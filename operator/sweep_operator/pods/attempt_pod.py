@@ -14,6 +14,7 @@ from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
+from sweep_operator.pods.avoiding import avoid_node
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import (
     ITEMS_PATH,
@@ -139,6 +140,8 @@ def _pod(
     ]
     spec["restartPolicy"] = "Never"
     _place(spec, sweep)
+    if order.take_after is not None and order.replaces is not None and order.replaces.node:
+        avoid_node(spec, order.replaces.node)
     if identity.get("runAsUser") is None:
         # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
         spec["securityContext"] = {"fsGroup": _FALLBACK_GROUP, **(spec.get("securityContext") or {})}

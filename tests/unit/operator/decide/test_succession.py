@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from builders import NODE, NOW, changed, crashed, placed, pod, record, report, restore, snapshot, sweep
+from builders import NODE, NOW, changed, crashed, ended, placed, pod, record, report, restore, snapshot, sweep
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import NoticeKind, Stage
@@ -153,9 +153,16 @@ CASES = {
         pods=(pod(deleted=True), heir_pod()), known={"reports": {1: report(stage=Stage.SEALED)}}, **SUCCEEDED
     ),
     "it follows one that leaves for too long": Case(
+        before=WITH_HEIR.changed(state=S.LEAVING, signal=Signal.GCE_PREEMPTED, since=SOON - LEAVING_SECONDS),
+        pods=(pod(deleted=True), heir_pod()),
+        at=SOON,
+        **SUCCEEDED,
+    ),
+    "it waits until the deadline for one that leaves": Case(
         before=WITH_HEIR.changed(state=S.LEAVING, signal=Signal.GCE_PREEMPTED, since=NOW - LEAVING_SECONDS),
         pods=(pod(deleted=True), heir_pod()),
-        **SUCCEEDED,
+        at=SOON - 1,
+        state=S.LEAVING,
     ),
     "it follows before its pod is made, which is said when it is": Case(
         pods=(crashed(143),), known=UNMADE, **{**SUCCEEDED, "events": ()}
@@ -170,6 +177,13 @@ CASES = {
     "it has taken the shard of one that crashed": Case(
         pods=(crashed(), heir_pod(**restore(0))),
         **{**SUCCEEDED, "reclaim": None, "events": ("ContainerFailed",)},
+    ),
+    "it has taken the shard of one that has crashed, and whose mirror still runs": Case(
+        pods=(pod(mains=(ended(1),)), heir_pod(**restore(0))),
+        **{**SUCCEEDED, "reclaim": None, "events": ("ContainerFailed",)},
+    ),
+    "it has taken the shard of one that was stopped, and whose mirror still runs": Case(
+        pods=(pod(mains=(ended(143),)), heir_pod(**restore(0))), **SUCCEEDED
     ),
     "it does not follow one that crashed": Case(
         pods=(crashed(), heir_pod()), state=S.WAITING, heir=0, events=("ContainerFailed",)
@@ -239,7 +253,7 @@ def test_a_new_current_attempt_is_not_noticed_and_its_predecessor_is_remembered(
     after = step.record
     assert (after.notice, after.deadline, after.noticed_at) == (NoticeKind.NONE, 0, 0)
     assert (after.node, after.base, after.done, after.recorded) == ("", 0, 7, 8)
-    assert (after.signal, after.since) == (Signal.GCE_PREEMPTED, NOW)
+    assert (after.signal, after.since) == (Signal.GCE_PREEMPTED, WITH_HEIR.noticed_at)
     assert step.reclaim is not None
     assert (step.reclaim.attempt, step.reclaim.node, step.reclaim.items_safe) == (1, NODE, 7)
     assert step.reclaim.time == WITH_HEIR.noticed_at, "the notice was its first sign"
