@@ -49,7 +49,7 @@ test-clients: $(READY) ## Run other people's programs on real kubelets, and take
 	@bash tests/require-root.sh "make test-clients"
 	$(PYTEST) -v tests/e2e/sweeps/test_clients.py $(ARGS)
 
-test-faults: $(READY) ## Try every fault, on the library and before the store: minutes. Some: make test-faults ARGS="--help"
+test-faults: $(READY) ## Try every fault, on library, sidecar and store: an hour. Some: make test-faults ARGS="--help"
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m crash $(ARGS)
 
 test-compat: $(COMPAT_READY) ## Run the tests with the published packages whose checkpoints are read and written

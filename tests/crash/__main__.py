@@ -1,4 +1,4 @@
-"""`make test-faults`: try every schedule of faults, on the library and between client and store, or those named."""
+"""`make test-faults`: try every schedule of faults, on library, sidecar and store, or those named."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def main(given: Sequence[str]) -> int:
         "--kind", action="append", choices=sorted(KINDS), help="try all of this kind (default: of each)"
     )
     parser.add_argument("--part", choices=sorted(PARTS), help="try only this part (default: each)")
-    parser.add_argument("--program", action="append", help="try only this program, or server (default: each)")
+    parser.add_argument("--program", action="append", help="try only this program, style or server (default: each)")
     parser.add_argument("--sample", type=int, metavar="N", help="try N of each kind, at random")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
