@@ -1,4 +1,4 @@
-"""The sidecar's command: `restore`, `mirror`, `resolve` or `merge`."""
+"""The sidecar's command: `restore`, `mirror`, `resolve`, `merge` or `retain`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from resumable_sweep.contract.outcome import Exit, Outcome
 from resumable_sweep.contract.report import Answer, Report
 from sweep_sidecar import push, succession
 from sweep_sidecar.drift import Drifted
-from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve
+from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve, retain
 from sweep_sidecar.items import ItemsChanged
 from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
@@ -35,6 +35,8 @@ from sweep_sidecar.notice.watch import NoticeWatch
 from sweep_sidecar.push import HttpOperator, Pusher, ReportNumbers
 from sweep_sidecar.restore import ResumeFileMissing, report_of, restored_attempt, restored_report
 from sweep_sidecar.restore_progress import RestoreProgress
+from sweep_sidecar.retaining import Span
+from sweep_sidecar.retention import LogMoved
 from sweep_sidecar.room import SnapshotVolumeTooSmall
 from sweep_sidecar.settings import AttemptSettings, RunSettings, SettingsInvalid
 from sweep_sidecar.store import Store, StoreNotCreateOnly, Unreachable, UrlUnsupported, open_store
@@ -62,6 +64,7 @@ _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (Incomplete, Exit.INCOMPLETE, "Incomplete"),
     (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
     (Drifted, Exit.DRIFT, "Drift"),
+    (LogMoved, Exit.FAILED, "LogMoved"),
     (Superseded, Exit.SUPERSEDED, "Superseded"),
     (ShardComplete, Exit.COMPLETE, "Complete"),
 )
@@ -81,6 +84,7 @@ def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
         "mirror": lambda: _mirror(environment, ends),
         "resolve": lambda: _resolve(environment, options.items),
         "merge": lambda: _merge(environment),
+        "retain": lambda: _retain(environment, options),
     }
     if options.role != "mirror":
         _exit_on(ends)
@@ -111,6 +115,13 @@ def _parser() -> argparse.ArgumentParser:
         help='file with {"list": [...]}, {"matrix": {...}}, a JSON list or JSON Lines (default: %(default)s)',
     )
     roles.add_parser("merge", help="merge the results of a complete run")
+    retaining = roles.add_parser("retain", help="delete what nobody goes back to any more")
+    retaining.add_argument(
+        "--generations", type=int, required=True, metavar="K", help="whole generations of each shard to keep"
+    )
+    retaining.add_argument(
+        "--after", type=float, required=True, metavar="SECONDS", help="keep what is younger, while attempts may write"
+    )
     return parser
 
 
@@ -243,6 +254,24 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
         "provenance_url": merged.provenance_url,
     }
     return Exit.OK, Outcome("Merged", message, details)
+
+
+def _retain(environment: Mapping[str, str], options: argparse.Namespace) -> tuple[Exit, Outcome]:
+    settings = RunSettings.from_environment(environment)
+    try:
+        span = Span(generations=options.generations, after_s=options.after)
+    except ValueError as error:
+        raise SettingsInvalid(str(error)) from error
+    store = PatientStore(_patiently(lambda: open_store(settings.store_url)), patience_s=_PATIENCE_S)
+    retained = retain(store, settings, span, nonce=_nonce, clock=time.time)
+    details = asdict(retained)
+    if retained.left_alone:
+        return Exit.OK, Outcome("LeftAlone", retained.left_alone, details)
+    return Exit.OK, Outcome(
+        "Retained",
+        f"deleted {retained.blobs} blobs and {retained.entries} entries, {retained.size_bytes} bytes",
+        details,
+    )
 
 
 def _patiently(

@@ -1,22 +1,37 @@
-"""`resolve` and `merge`: what is done once for a whole run."""
+"""`resolve`, `merge` and `retain`: what is done for a whole run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from resumable_sweep.contract.items import Item, ItemsInvalid, items_of_list, items_of_matrix, lines_of
 from sweep_sidecar import layout
+from sweep_sidecar.inspection.runs import one_run
 from sweep_sidecar.items import ItemsChanged
-from sweep_sidecar.log.entry import CheckpointCorrupt
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind
+from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.merging.gathering import Incomplete, RunShape, gather
 from sweep_sidecar.merging.records import DuplicateKeys, Records, State
+from sweep_sidecar.retaining import Span, begun_at, doomed, let_go
+from sweep_sidecar.retention import Rule, planned_sweep, swept
 from sweep_sidecar.settings import RunSettings
 from sweep_sidecar.store import Creation, Store, url_of
 
-__all__ = ["DuplicateKeys", "Incomplete", "Merged", "Resolved", "merge", "resolve", "specified_items"]
+__all__ = [
+    "DuplicateKeys",
+    "Incomplete",
+    "Merged",
+    "Resolved",
+    "Retained",
+    "merge",
+    "resolve",
+    "retain",
+    "specified_items",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +59,16 @@ class Merged:
     skipped_url: str
     left_out: int
     open: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retained:
+    """What retention has deleted; `left_alone` says why nothing."""
+
+    left_alone: str = ""
+    blobs: int = 0
+    entries: int = 0
+    size_bytes: int = 0
 
 
 def specified_items(text: str) -> list[Item]:
@@ -127,6 +152,39 @@ def merge(store: Store, settings: RunSettings) -> Merged:
             left_out=records.count_foreign(),
             open=gathered.open,
         )
+
+
+def retain(
+    store: Store, settings: RunSettings, span: Span, *, nonce: Callable[[], str], clock: Callable[[], float]
+) -> Retained:
+    """Delete what nobody goes back to: beside attempts that may write blobs alone, of a complete run entries as well.
+
+    Raises
+    ------
+    CheckpointCorrupt, LogMoved, Unreachable
+    """
+    logs = (LogReader(store, layout.shard_folder(settings.run_id, shard)) for shard in range(settings.shards))
+    if not all(_is_complete(log) for log in logs):
+        began = begun_at(store, nonce=nonce)
+        going = doomed(store, run_id=settings.run_id, shards=settings.shards, span=span, began=began)
+        let_go(store, going, span=span, time=clock())
+        return Retained(left_alone=going.left_alone, blobs=len(going.blobs), size_bytes=going.size_bytes)
+    rule = Rule(keep=span.generations, age_s=0)
+    run = one_run(store.url, open=lambda url: store)
+    sweep = planned_sweep(run, rule, now=clock())
+    if not sweep.left_alone:
+        swept(run, sweep, rule, now=clock())
+    return Retained(
+        left_alone=sweep.left_alone,
+        blobs=len(sweep.blobs),
+        entries=sum(map(len, sweep.entries.values())),
+        size_bytes=sweep.size_bytes,
+    )
+
+
+def _is_complete(log: LogReader) -> bool:
+    newest = log.top().newest
+    return newest is not None and newest.entry.kind is Kind.COMPLETE
 
 
 def _create_same(store: Store, key: str, data: bytes) -> None:

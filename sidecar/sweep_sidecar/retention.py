@@ -130,6 +130,20 @@ def _damage(wholes: dict[int, WholeLog], retired: dict[int, set[int]]) -> str:
     return ""
 
 
+def is_complete(run: Run) -> bool:
+    """Return whether every shard's log ends in `complete`, so that nobody writes into the run any more.
+
+    Raises
+    ------
+    CheckpointCorrupt, Unreachable
+    """
+    shards = range(shape_of(run).shards)
+    if set(shards) != set(run.shards):
+        return False
+    newest = side_by_side(lambda shard: run.reader(shard).top().newest, shards)
+    return all(found is not None and found.entry.kind is Kind.COMPLETE for found in newest)
+
+
 def _may_be_written(run: Run, wholes: dict[int, WholeLog], rule: Rule, *, now: float) -> str:
     """Return why somebody may write into a run, empty where nobody does."""
     if not rule.stopped:

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from resumable_sweep.contract.outcome import Exit
 from sweep_sidecar.inspection.exporting import Asked, Exported, ExportInvalid, export_run
 from sweep_sidecar.inspection.listing import list_runs
 from sweep_sidecar.inspection.restoring import TargetInvalid, restore_to
-from sweep_sidecar.inspection.runs import Run, RunNotFound, one_run, runs_below
+from sweep_sidecar.inspection.runs import Run, RunNotFound, one_run, runs_below, shape_of
 from sweep_sidecar.inspection.table import print_json, print_table, size_text, tell
 from sweep_sidecar.inspection.telling import print_log
 from sweep_sidecar.inspection.verifying import Verification, verify_run
@@ -27,7 +28,8 @@ from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.merging.formats import FORMATS
 from sweep_sidecar.merging.gathering import Incomplete
 from sweep_sidecar.merging.records import DuplicateKeys
-from sweep_sidecar.retention import LogMoved, Rule, Sweep, planned_sweep, swept
+from sweep_sidecar.retaining import Span, begun_at, doomed, let_go
+from sweep_sidecar.retention import LogMoved, Rule, Sweep, is_complete, planned_sweep, swept
 from sweep_sidecar.store import StoreNotCreateOnly, Unreachable, UrlUnsupported
 
 OK = 0
@@ -237,8 +239,8 @@ def _add_gc(commands: _Commands) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "gc",
         help="delete old generations, and blobs that nothing refers to",
-        description="Delete old generations of runs that have ended, and blobs that nothing refers to. It is the one "
-        "command that needs an identity that may delete.",
+        description="Delete old generations of ended runs, and blobs that nothing refers to. Of runs in which "
+        "attempts may write only old blobs go. It is the one command that needs an identity that may delete.",
     )
     parser.add_argument("url", metavar="URL")
     parser.add_argument(
@@ -253,12 +255,13 @@ def _add_gc(commands: _Commands) -> argparse.ArgumentParser:
         type=_span,
         default=_OLDER_THAN,
         metavar="SPAN",
-        help="leave runs alone that were written to more recently: 90s, 30m, 12h, 7d (default: %(default)s)",
+        help="leave runs alone that were written to more recently, and where attempts may write all blobs that are "
+        "younger: 90s, 30m, 12h, 7d (default: %(default)s)",
     )
     parser.add_argument(
         "--stopped",
         action="store_true",
-        help="of runs that are not complete, too: no pod of theirs is alive, and none starts meanwhile",
+        help="of runs that are not complete the same: no pod of theirs is alive, and none starts meanwhile",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be deleted")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -311,10 +314,31 @@ def _note(sweep: Sweep, *, dry_run: bool) -> str:
 
 
 def _swept_run(run: Run, rule: Rule, given: argparse.Namespace) -> Sweep:
+    if run.shards and not rule.stopped and not is_complete(run):
+        return _retained_run(run, rule, given)
     sweep = planned_sweep(run, rule, now=given.now)
     if not sweep.left_alone and not given.dry_run:
         swept(run, sweep, rule, now=given.now)
     return sweep
+
+
+def _retained_run(run: Run, rule: Rule, given: argparse.Namespace) -> Sweep:
+    try:
+        span = Span(generations=rule.keep, after_s=rule.age_s)
+    except ValueError:
+        why = "attempts may write into it: --older-than 24h at least, or --stopped says that none does"
+        return Sweep(url=run.store.url, left_alone=why)
+    began = given.now if given.dry_run else begun_at(run.store, nonce=lambda: uuid.uuid4().hex)
+    going = doomed(run.store, run_id=run.run_id, shards=shape_of(run).shards, span=span, began=began)
+    if not given.dry_run:
+        let_go(run.store, going, span=span, time=given.now)
+    return Sweep(
+        url=run.store.url,
+        left_alone=going.left_alone,
+        retired={shard: list(seqs) for shard, seqs in going.retired.items()},
+        blobs=list(going.blobs),
+        size_bytes=going.size_bytes,
+    )
 
 
 def _whole(least: int) -> Callable[[str], int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,11 +189,9 @@ def test_a_dry_run_changes_nothing_and_says_what_would_go(run: RunOnDisk, capsys
     assert run.command("verify", run.url, "--deep") == 0
 
 
-@pytest.mark.parametrize(
-    ("end", "why"), [(None, "shard 1 ends in gen"), (Kind.SEAL, "shard 1 ends in seal"), (Kind.TAKE, "has not begun")]
-)
-def test_a_run_in_which_an_attempt_may_write_is_left_alone(
-    end: Kind | None, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("end", [None, Kind.SEAL, Kind.TAKE], ids=["gen", "seal", "has not begun"])
+def test_a_run_in_which_an_attempt_may_write_loses_old_blobs_alone(
+    end: Kind | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance = random.Random(SEED)
     run = RunOnDisk(tmp_path, shards=2)
@@ -199,10 +199,24 @@ def test_a_run_in_which_an_attempt_may_write_is_left_alone(
     if end is not Kind.TAKE:
         run.attempt(1, generations(chance, shard=1, count=4), end=end)
     before = run.objects()
-    assert run.command("gc", run.url, "--keep", "1", at=MUCH_LATER) == 0
-    assert why in (said := capsys.readouterr().out)
-    assert "--stopped says that none does" in said
+    assert run.command("gc", run.url, "--keep", "1", "--older-than", "2h", at=MUCH_LATER) == 0
+    assert "--older-than 24h at least, or --stopped says that none does" in capsys.readouterr().out
     assert run.objects() == before
+    unneeded = run.root / f"blobs/{'0' * 64}.x"
+    young = unneeded.with_suffix(".y")
+    for blob in (unneeded, young):
+        blob.parent.mkdir(exist_ok=True)
+        blob.write_bytes(b"sent, and never published")
+    os.utime(unneeded, (0, 0))
+    assert run.command("gc", run.url, "--keep", "1", "--dry-run", at=time.time()) == 0
+    assert "would be deleted" in capsys.readouterr().out
+    assert unneeded.exists()
+    assert run.command("gc", run.url, "--keep", "1", at=MUCH_LATER) == 0
+    assert young.read_bytes()
+    young.unlink()
+    after = {key: data for key, data in run.objects().items() if not key.startswith(PREFIX)}
+    assert after == before
+    assert run.command("verify", run.url, "--deep") == 0
     assert run.command("gc", run.url, "--keep", "1", "--stopped", at=MUCH_LATER) == 0
     assert before.keys() - run.objects().keys()
     assert run.command("verify", run.url, "--deep") == 0
@@ -280,7 +294,7 @@ def test_what_is_wrong_with_one_run_keeps_no_other_from_being_swept(
     (twin / "retired" / f"{'0' * 64}.json").write_text("{}")
     entry = next((first / "log").glob("999999999999.json"))
     shutil.copy(entry, twin / layout.shard_folder("a-run", 0) / "log" / entry.name)
-    assert run.command("gc", run.top, "--keep", "1", at=MUCH_LATER) == Exit.CHECKPOINT_CORRUPT
+    assert run.command("gc", run.top, "--keep", "1", "--stopped", at=MUCH_LATER) == Exit.CHECKPOINT_CORRUPT
     printed = capsys.readouterr()
     _, of_twin, of_run = printed.out.splitlines()
     assert "left alone: " in of_twin
