@@ -27,6 +27,8 @@ PARTS: dict[str, tuple[Kind, ...]] = {
     "store": store.KINDS,
 }
 KINDS: dict[str, Kind] = {kind.name: kind for kinds in PARTS.values() for kind in kinds}
+_AT_A_TIME = {name: 16 if kind in PARTS["library"] else 4 for name, kind in KINDS.items()}
+"""So many schedules are handed to a worker at a time: those of the library take milliseconds."""
 _RESULTS = Path("build/faults")
 _SHOWN = 20
 _REDRAWN_S = 5.0
@@ -94,7 +96,7 @@ def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule,
     started = shown = time.monotonic()
     # Not a multiprocessing.Pool: its workers may have no children of their own.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        for schedule, problems in pool.map(tried, chosen, chunksize=4 if chosen[0].kind.startswith("store-") else 16):
+        for schedule, problems in pool.map(tried, chosen, chunksize=_AT_A_TIME[chosen[0].kind]):
             outcomes.append((schedule, problems))
             wrong += bool(problems)
             now = time.monotonic()

@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from crash import schedules
 from crash.life import Life
 from crash.pod import Made, Pod, Shard, Stalled, Strike
-from crash.schedules import Kind, Schedule
+from crash.schedules import Schedule
 from crash.shard_verdict import (
     come_to,
+    has_ended,
     outcome_of,
     shut_out,
     wrong_after_restore,
@@ -27,6 +29,7 @@ from crash.shard_verdict import (
 from crash.styles import STYLES
 from crash.verdict import fresh_folder
 from resumable_sweep.contract.outcome import Exit
+from sweep_sidecar.log.entry import Kind
 
 _MOST_LIVES = 12
 _MORE_STRIKES = (0, 0, 1, 2)
@@ -187,7 +190,7 @@ def _come_back(zombie: Stalled, pod: Pod) -> None:
         pod.begin()
         life = _lived(pod.mirror())
         _end(pod)
-    if not shut_out(life):
+    if not shut_out(life, pod):
         raise _Wrong(f"an attempt was overtaken, and ended as if it were not: {outcome_of(life)}")
 
 
@@ -244,7 +247,9 @@ def _restored(pod: Pod) -> bool:
 
 def _end(pod: Pod) -> None:
     pod.end()
-    if pod.experiment_failed:
+    # Started again after the end, the library is told that nobody stores anything any more: nothing is left to do.
+    is_over = pod.experiment_failed.startswith("NotDurable") and has_ended(pod, Kind.COMPLETE)
+    if pod.experiment_failed and not is_over:
         raise _Wrong(f"the experiment cannot go on: {pod.experiment_failed}")
 
 
@@ -275,9 +280,9 @@ _KINDS: dict[str, Any] = {
     "pod-kill": _kill_pod,
     "pod-zombie": _be_overtaken,
 }
-KINDS: tuple[Kind, ...] = (
-    Kind("restore-kill", _restore_kills, _tried),
-    Kind("mirror-kill", _mirror_kills, _tried),
-    Kind("pod-kill", _pod_kills, _tried),
-    Kind("pod-zombie", _zombies, _tried),
+KINDS: tuple[schedules.Kind, ...] = (
+    schedules.Kind("restore-kill", _restore_kills, _tried),
+    schedules.Kind("mirror-kill", _mirror_kills, _tried),
+    schedules.Kind("pod-kill", _pod_kills, _tried),
+    schedules.Kind("pod-zombie", _zombies, _tried),
 )

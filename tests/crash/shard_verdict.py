@@ -100,12 +100,22 @@ def come_to(shard: Shard) -> dict[str, bytes]:
     return {"merged": shard.store.get(merged.url.removeprefix(f"{shard.url}/"))}
 
 
-def shut_out(life: Life) -> bool:
-    """Return whether a process that others have overtaken has ended as such."""
+def has_ended(pod: Pod, kind: Kind) -> bool:
+    """Return whether an entry of this kind, which ends an attempt, was written by this one: whoever may read of it."""
+    log = LogReader(pod.shard.store, FOLDER)
+    head = log.head()
+    entries = (log.read(seq).entry for seq in range(0 if head is None else head.entry.seq + 1))
+    return any(entry.kind is kind and entry.writer.attempt == pod.attempt for entry in entries)
+
+
+def shut_out(life: Life, pod: Pod) -> bool:
+    """Return whether a process that others have overtaken has ended as such, or had ended before."""
     outcome = outcome_of(life)
-    return outcome is not None and (
-        outcome[0] in (Exit.SUPERSEDED, Exit.COMPLETE) or outcome[1] in ("Superseded", "Complete")
-    )
+    if outcome is None:
+        return False
+    if outcome[1] == "Sealed":
+        return has_ended(pod, Kind.SEAL)  # and where it stands in the log, it may
+    return outcome[0] in (Exit.SUPERSEDED, Exit.COMPLETE) or outcome[1] in ("Superseded", "Complete")
 
 
 def _content(log: LogReader, found: Stored) -> dict[str, bytes]:

@@ -196,7 +196,9 @@ def _part(step: int, name: str) -> bytes:
 def _run_renamed(snapshot: Path, durable: Durable) -> None:
     for stale in snapshot.glob("*.orbax-checkpoint-tmp-*"):
         shutil.rmtree(stale)
-    for step in range(_newest_folder(snapshot, "meta.json") + 1, STEPS + 1):
+    newest = _newest_folder(snapshot, "meta.json")
+    _drop_older(snapshot, newest)
+    for step in range(newest + 1, STEPS + 1):
         made = snapshot / f"step-{step}.orbax-checkpoint-tmp-{step}"
         _write_parts(made, step, _PARTS)
         made.rename(snapshot / f"step-{step}")
@@ -204,7 +206,9 @@ def _run_renamed(snapshot: Path, durable: Durable) -> None:
 
 
 def _run_marked(snapshot: Path, durable: Durable) -> None:
-    for step in range(_newest_folder(snapshot, _MARKER) + 1, STEPS + 1):
+    newest = _newest_folder(snapshot, _MARKER)
+    _drop_older(snapshot, newest)
+    for step in range(newest + 1, STEPS + 1):
         folder = snapshot / f"step-{step}"
         if folder.exists():
             shutil.rmtree(folder)
