@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,8 @@ from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.settings import AttemptSettings, SettingsInvalid
 from sweep_sidecar.store import Store, open_store, prove_create_only, url_of
 from sweep_sidecar.succession import Turn
+
+_LOG = logging.getLogger(__name__)
 
 
 class SourceInvalid(SettingsInvalid):
@@ -103,11 +106,14 @@ def restored_attempt(
     admit(store, _made_of(settings), allowed=settings.allow_drift, attempt=settings.attempt, clock=clock)
     writer = Writer(attempt=settings.attempt, pod=settings.pod_uid, nonce=nonce())
     log = ShardLog(store, settings.folder, writer=writer, clock=clock)
-    if turn is not None:
+    unheard = RestoreProgress(report_of(settings), tell=lambda report: None, monotonic=time.monotonic)
+    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private, unheard, settings.shared_by_group))
+    if turn is not None and turn.is_waited_for:
+        fetching.ahead(log)
         turn.wait(log, attempt=settings.attempt)
     taken = log.take(_provenance(settings))
-    progress = progress or RestoreProgress(report_of(settings), tell=lambda report: None, monotonic=time.monotonic)
-    fetching = _Fetching(settings, Placing(settings.snapshot, settings.private, progress, settings.shared_by_group))
+    # Not before: who tells how much there is to restore is known to have taken the shard.
+    fetching.placing.progress = progress or unheard
     found = fetching.newest(log, candidates(log, taken))
     damages, source = [*_skipped_before(log, taken), *found.damages], ""
     body: dict[str, Any] = {"generation": found.seq}
@@ -178,6 +184,16 @@ class _Fetching:
 
     settings: AttemptSettings
     placing: Placing
+
+    def ahead(self, log: LogReader) -> None:
+        """Fetch the generation that is the newest by now: what of it is still so later need not be fetched again."""
+        try:
+            newest = log.newest_generation(log.top().newest)
+            if newest is not None:
+                self.placing.fetch(generation_in(log, newest), ContentReader(log))
+        except CheckpointCorrupt as error:
+            # What it means is found out when the shard is taken.
+            _LOG.warning("not fetched ahead of time: %s", error)
 
     def newest(self, log: LogReader, found: Iterable[Stored | Damage]) -> _Found:
         """Fetch the first generation of `found` that is whole."""

@@ -46,6 +46,11 @@ class Turn:
         self._newest_key: str | None = None
         self._is_over = False
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the restore was begun ahead of time."""
+        return self._most_s > 0
+
     def hear(self, answer: Answer) -> None:
         """Take in what the operator has answered to a report."""
         if answer.may_take:
@@ -58,8 +63,7 @@ class Turn:
         ------
         CheckpointCorrupt, Unreachable
         """
-        if self._most_s:
-            _LOG.info("waits for the attempt before to end, %.0f s at most", self._until - self._monotonic())
+        _LOG.info("waits for the attempt before to end, %.0f s at most", self._until - self._monotonic())
         while (left_s := self._until - self._monotonic()) > 0:
             if self._told.is_set():
                 _LOG.info("the operator says that the attempt before has ended")

@@ -58,7 +58,7 @@ def standing_of(record: ShardRecord, snapshot: Snapshot) -> Standing:
     if is_complete(pod, report):
         return Standing.COMPLETE
     restored = pod is not None and pod.restore is not None and pod.restore.exit_code == 0
-    # How much there is to restore is known only after the shard was taken.
+    # How much there is to restore is told only after the shard was taken.
     at_work = report is not None and (report.stage is not Stage.RESTORING or report.restore_bytes > 0)
     if restored or at_work:
         return Standing.TAKEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import threading
@@ -20,7 +21,8 @@ from sweep_sidecar import layout
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
 from sweep_sidecar.log.shard_log import LogReader
 from sweep_sidecar.mirror.writer import AttemptWriter
-from sweep_sidecar.restore import Restored, restored_attempt
+from sweep_sidecar.restore import Restored, report_of, restored_attempt
+from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.succession import LOOK_EVERY_S, Turn
 from unit.sidecar.pods import HEADER, Cluster, last_line, line, never
 from unit.sidecar.whole_life import Run, expected
@@ -149,6 +151,82 @@ def test_a_look_at_a_log_that_stands_still_is_one_page(
     waiting.happens = dict.fromkeys(range(1, 10), count)
     restore(cluster, waiting.turn())
     assert [[call for call, _ in each] for each in calls[1:]] == [["list"]] * 8
+
+
+BIG = 100_000
+
+
+def write_state(cluster: Cluster, content: bytes) -> None:
+    (cluster.folder / "pod-1" / "state.bin").write_bytes(content * BIG)
+
+
+def blobs_read_after_the_take(cluster: Cluster) -> int:
+    taken = next(place for place, (call, key) in enumerate(cluster.store.calls) if call == "create" and "/log/" in key)
+    return sum(call == "get" and key.startswith("blobs/") for call, key in cluster.store.calls[taken:])
+
+
+@pytest.mark.parametrize(("later", "fetched"), [(b"a", 0), (b"b", 1)], ids=["the same", "another"])
+def test_what_it_has_fetched_while_it_waited_is_not_fetched_again(
+    cluster: Cluster, writer: AttemptWriter, waiting: Waiting, later: bytes, fetched: int
+) -> None:
+    write_state(cluster, b"a")
+    writer.look()
+
+    def end() -> None:
+        write_state(cluster, later)
+        cluster.append(1, line(1))
+        writer.finish(never)
+
+    waiting.happens[5] = end
+    cluster.store.calls.clear()
+    assert restore(cluster, waiting.turn()).items == 2
+    assert any(call == "get" and key.startswith("blobs/") for call, key in cluster.store.calls), "fetched at all"
+    assert blobs_read_after_the_take(cluster) == fetched
+    assert (cluster.folder / "pod-2" / "state.bin").read_bytes() == later * BIG
+
+
+def test_it_does_not_tell_how_much_there_is_before_it_has_taken_the_shard(
+    cluster: Cluster, writer: AttemptWriter, waiting: Waiting
+) -> None:
+    """By that the operator knows who has the shard."""
+    told: list[Report] = []
+    kinds: list[str] = []
+
+    def tell(report: Report) -> None:
+        told.append(report)
+        kinds.append(cluster.kinds()[-1])
+
+    # A clock by which everything takes long enough to be told.
+    seconds = itertools.count(step=100)
+    progress = RestoreProgress(report_of(cluster.settings(2)), tell=tell, monotonic=lambda: float(next(seconds)))
+    write_state(cluster, b"a")
+    writer.look()
+    restored_attempt(
+        cluster.store,
+        cluster.settings(2),
+        nonce=cluster.nonce,
+        clock=lambda: 1.0,
+        progress=progress,
+        turn=waiting.turn(),
+    )
+    assert told[-1].restore_bytes > 0
+    assert set(kinds) == {"take"}
+
+
+@pytest.mark.parametrize("harm", ["a blob", "the newest entry"])
+def test_damage_is_judged_when_the_shard_is_taken(
+    cluster: Cluster, writer: AttemptWriter, waiting: Waiting, harm: str
+) -> None:
+    before = cluster.kinds()
+    write_state(cluster, b"a")
+    cluster.append(1, line(1))
+    writer.look()
+    newest = layout.entry_key(cluster.settings(1).folder, len(before))
+    blob = next(key for key in cluster.objects if key.startswith("blobs/"))
+    key = blob if harm == "a blob" else newest
+    cluster.objects[key] = cluster.objects[key][:-2]
+    restored = restore(cluster, waiting.turn())
+    assert (restored.items, restored.problem) == (1, "CheckpointFellBack")
 
 
 class Operator:
