@@ -19,6 +19,7 @@ from resumable_sweep._durability import Acknowledgements
 from resumable_sweep.contract.acknowledgement import acknowledgement_path, parsed_acknowledgement
 from resumable_sweep.contract.items import items_of_list, lines_of
 from sweep_sidecar import command
+from sweep_sidecar.capture import steady
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.store import Listed
 from sweep_sidecar.store.local import LocalStore
@@ -29,6 +30,8 @@ _LONGEST_STRIDE = 3
 """Most steps that it goes between two looks."""
 _LONGEST_S = 30
 """Seconds after which a life is ended that does not end: it takes a fraction of one."""
+_PIECE_BYTES = 32 << 10
+"""Files larger than this are stored in pieces, as those of 8 MiB are otherwise: some inline, some in blobs."""
 _ASKS = ("get", "list")
 _hear, _say = os.read, os.write
 
@@ -332,6 +335,7 @@ class Pod:
 def _install(root: Path, director: Director) -> None:
     files = EveryFile(root, director)
     files.install()
+    steady.BLOB_BYTES = _PIECE_BYTES
     command.open_store = lambda url: _Seen(Path(url.removeprefix("file://")), files)  # type: ignore[assignment]
 
 
