@@ -55,6 +55,8 @@ class FakeOperator:
 
     def __post_init__(self) -> None:
         self.judged: set[int] = set()
+        self.excused: set[int] = set()
+        """Attempts that have stopped for a notice that was noted."""
         self._read: tuple[dict[str, Any], SweepStatus] | None = None
         self.restart()
 
@@ -201,6 +203,8 @@ class FakeOperator:
             if old.state in HOLDING and (new.attempt != old.attempt or new.state not in HOLDING):
                 assert old.attempt not in self.judged, f"attempt {old.attempt} is judged twice"
                 ended.add(old.attempt)
+            if new.user_failures > old.user_failures:
+                assert old.attempt not in self.excused, "held against a program that stopped for a notice"
             store = self.cluster.shards[new.shard]
             assert new.done <= store.items, "counted as durable what is not"
             if new.state is ShardState.COMPLETE:

@@ -154,6 +154,9 @@ class World:
         """The program stops between two items because its machine is announced to go."""
         pod = self.pick(index)
         if pod is not None and pod.role is Role.ATTEMPT and pod.node in self.cluster.notices:
+            record = self.operator.status.records[pod.shard]
+            if record.attempt == pod.attempt and record.notice.is_hard and pod.is_running:
+                self.operator.excused.add(pod.attempt)
             report = self.cluster.finish(pod, code=code, published=published)
             if heard:
                 self.operator.hear(report)
@@ -201,7 +204,7 @@ EVENTS: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
     "a_late_creation_arrives": (1, {}),
     "use_quota_up": (2, {"used_up": BOTH}),
     "change": (2, {"suspend": (False, False, True), "parallelism": (1, 2, 3)}),
-    "announce": (2, {"name": NODES, "kind": NOTICES, "seconds": (1, 30, 120)}),
+    "announce": (6, {"name": NODES, "kind": NOTICES, "seconds": (1, 30, 120)}),
     "withdraw": (1, {"name": NODES}),
     "stop_for_notice": (1, {"index": INDICES, "code": (0, 143), "published": BOTH, "heard": BOTH}),
     "end_early": (2, {"index": INDICES, "code": (0, 1, 137), "heard": BOTH}),
