@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from sweep_sidecar.mirror.vitals import Vitals
 from sweep_sidecar.store import Creation, Listed, NotFound, Store, Unreachable
 
 _Answer = TypeVar("_Answer")
+_LOOK_UP_S = 0.25
+"""How often it is seen whether the pod has to go, while a call is under way."""
+_LATE_S = 0.5
+"""A call whose own deadline has come ends by itself, with a better word for it."""
 
 
 class WatchedStore:
@@ -48,6 +54,31 @@ class WatchedStore:
         call_s = self._vitals.grace.call_s
         return call_s if deadline_s is None or call_s is None else min(deadline_s, call_s)
 
+    def _waited_for(self, call: Callable[[], _Answer], name: str) -> _Answer:
+        """Return what `call` returns; one under way when the pod has to go is waited for no longer than a new one."""
+        outcome: Future[_Answer] = Future()
+
+        def carry_out() -> None:
+            try:
+                outcome.set_result(call())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        # A thread of its own, which nobody waits for at the end: what was given up may hang for a minute.
+        threading.Thread(target=carry_out, name="call", daemon=True).start()
+        until: float | None = None
+        while True:
+            done, _ = wait([outcome], timeout=_LOOK_UP_S)
+            if done:
+                return outcome.result()
+            call_s = self._vitals.grace.call_s
+            if call_s is None:
+                until = None
+            elif until is None:
+                until = self._monotonic() + call_s + _LATE_S
+            elif self._monotonic() > until:
+                raise Unreachable(f"a {name} in {self.url} has no answer, and the pod has to go")
+
     def _call(
         self,
         name: str,
@@ -61,7 +92,7 @@ class WatchedStore:
         said, stored = "refused", 0
         vitals.pulse.beat()
         try:
-            answer = call()
+            answer = self._waited_for(call, name)
             said, stored = outcome(answer), size(answer)
             return answer
         except NotFound:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
+from sweep_sidecar.mirror import grace
 from sweep_sidecar.mirror.vitals import Vitals, vitals_of
 from sweep_sidecar.mirror.watched_store import WatchedStore
 from sweep_sidecar.store import Creation, Listed, NotFound, Unreachable
@@ -95,3 +99,45 @@ def test_where_the_pod_has_to_go_no_call_gets_all_the_time(
     watched.list("")
     watched.delete("new", deadline_s=3)
     assert store.deadlines == [5, 10, 20, 20, 3]
+
+
+@pytest.mark.parametrize("sign", ["stop", "announce", "begin"])
+def test_a_call_under_way_when_the_pod_has_to_go_is_given_up(
+    store: Noting, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    monkeypatch.setattr(grace, "FIRST_CALL_S", 0.01)
+    monkeypatch.setattr(grace, "LEAST_CALL_S", 0.01)
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        go_on.wait(60)
+
+    store.fault = lambda call, key: hang
+    vitals = vitals_of(flush_timeout_s=100)
+    watched = WatchedStore(store, vitals, monotonic=time.monotonic)
+    ended: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            watched.create("new", b"12345")
+        except Unreachable as error:
+            ended.append(error)
+
+    worker = threading.Thread(target=ask)
+    worker.start()
+    try:
+        assert hangs.wait(30)
+        if sign == "announce":
+            vitals.grace.announce(is_leaving=True)
+        else:
+            getattr(vitals.grace, sign)()
+        worker.join(30)
+        assert not worker.is_alive()
+        assert "the pod has to go" in str(ended[0])
+        store.fault = lambda call, key: None
+        assert watched.create("new", b"12345") is Creation.CREATED
+    finally:
+        go_on.set()
+        worker.join(30)
+    assert 'store_calls_total{call="create",outcome="unreachable"} 1' in vitals.metrics.text()
