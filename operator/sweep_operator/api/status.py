@@ -125,6 +125,8 @@ class ResumableSweepStatus(ApiModel):
     """When the first attempt was started."""
     completion_time: Time | None = None
     """When the sweep was complete, or had failed."""
+    retention_time: Time | None = None
+    """When retention (`checkpoint.keep`) ended last, in whatever way."""
     attempts: Count | None = None
     """The highest attempt number given out so far; numbers are never used twice."""
     merged: Merged | None = None

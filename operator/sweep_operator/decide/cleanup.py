@@ -31,6 +31,8 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
     for pod in pods:
         if pod.deleted:
             continue
+        if pod.role is Role.RETAIN:
+            continue  # it has a life of its own, which goes on after the sweep's end
         if pod.role is not Role.ATTEMPT:
             if over or (pod.role is Role.RESOLVE and status.items_sha256):
                 due.append(DeletePod(pod=pod, reason="Settled"))

@@ -1,4 +1,4 @@
-"""The two short pods that work on the store for the operator: one resolves the items, one merges the results."""
+"""The short pods that work on the store for the operator: they resolve the items, merge the results, and delete."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from sweep_operator.decide.classify import node_finding
 from sweep_operator.decide.missing import CACHE_LAG_SECONDS
 from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import Action, CreateHousekeeping, DeletePod, SweepEvent
-from sweep_operator.model.snapshot import Merged, Snapshot, SweepStatus
+from sweep_operator.model.snapshot import Condition, Merged, Snapshot, SweepStatus
 
 _LOOK_AT_CREATION_SECONDS = 1.0
+RETAINED = "Retained"
+"""The condition that says how retention went last."""
+RETAIN_EVERY_SECONDS = 86_400.0
+"""From the end of one retention of a sweep under way to the next; the first is so long after its start."""
+RETAIN_AGAIN_SECONDS = 3_600.0
+"""From a retention that has failed to the next, before the sweep's end: it may have read all that is kept."""
+_LEFT_ALONE = "LeftAlone"
+"""The reason of a retention that has found something which no other look will change."""
 _FATAL = frozenset(
     {
         Exit.USAGE,
@@ -43,6 +51,8 @@ class Housekeeping:
     trouble: Outcome | None = None
     """A failure that is not the end: it is tried again."""
     again_at: float | None = None
+    condition: Condition | None = None
+    """What is to be said of retention from now on."""
 
 
 def resolve(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeeping:
@@ -88,6 +98,53 @@ def merge(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepin
         status=replace(status, merged=merged, done=merged.items + skipped),
         events=(SweepEvent(reason="Merged", message=message),),
     )
+
+
+def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeeping:
+    """Return the next step of deleting what is not kept: once a day, and once the results are merged.
+
+    Whatever becomes of it is said, and is never the end of the sweep.
+    """
+    nothing = Housekeeping(status=status)
+    if snapshot.sweep.spec.keep is None:
+        return nothing
+    pod = next((pod for pod in snapshot.presence.pods if pod.role is Role.RETAIN), None)
+    if pod is None:
+        due = _retention_due(status)
+        if due is None or now < due:
+            return replace(nothing, again_at=due)
+        return _create(Role.RETAIN, status, snapshot, now=now)
+    if pod.deleted:
+        return nothing
+    remove = (DeletePod(pod=pod, reason="Settled"),)
+    if pod.created_at <= max(status.retained_at or 0.0, status.completed_at or 0.0):
+        # Its end stands in the status; or it has begun before the sweep's, after which there is more to delete.
+        return replace(nothing, actions=remove)
+    outcome, exit_code = pod.outcome, pod.mirror.exit_code if pod.mirror else None
+    of_node = node_finding(pod, incarnation="", presence=snapshot.presence, now=now)
+    if not pod.is_terminal and exit_code is None:
+        if of_node.ended:
+            return replace(nothing, actions=(DeletePod(pod=pod, reason=of_node.signal, grace_seconds=0),))
+        return replace(nothing, again_at=of_node.again_at)
+    if outcome is None:
+        outcome = Outcome("OutcomeUnreadable", f"pod {pod.name} has not said how it ended ({pod.reason or exit_code})")
+    succeeded = exit_code == 0 and outcome.reason == RETAINED
+    condition = Condition(type=RETAINED, status=succeeded, reason=outcome.reason, message=outcome.message, since=now)
+    after = replace(status, retained_at=now)
+    again_at = _retention_due(replace(after, conditions=(condition,)))
+    return Housekeeping(status=after, actions=remove, again_at=again_at, condition=condition)
+
+
+def _retention_due(status: SweepStatus) -> float | None:
+    """Return when retention is due, None where it is not any more, or not yet to be told."""
+    said = next((condition for condition in status.conditions if condition.type == RETAINED), None)
+    failed = said is not None and not said.status and said.reason != _LEFT_ALONE
+    if status.completed_at is not None:
+        if status.retained_at is None or status.retained_at < status.completed_at:
+            return status.completed_at
+        return status.retained_at + RETAIN_EVERY_SECONDS if failed else None
+    since = status.retained_at or status.started_at
+    return None if since is None else since + (RETAIN_AGAIN_SECONDS if failed else RETAIN_EVERY_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from sweep_operator.decide import cleanup, housekeeping, pacing, summary, under_
 from sweep_operator.decide.images import known_images
 from sweep_operator.decide.shard import reclaim_of, step_of
 from sweep_operator.decide.succession import needs_heir, take_after_seconds, without_notice
-from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation
+from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
 from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
 from sweep_operator.model.problem import Problem
 from sweep_operator.model.reclaim import Reclaim
@@ -28,7 +28,7 @@ def decide(snapshot: Snapshot, now: float) -> Plan:
     """
     sweep = snapshot.sweep
     if sweep.deleting or sweep.status.phase in ("Complete", "Failed"):
-        return _finished(snapshot)
+        return _finished(snapshot, now)
     draft = _Draft(sweep=sweep, snapshot=snapshot, now=now, status=sweep.status, records=list(sweep.status.records))
     draft.step_shards()
     if sweep.spec.has_items and not draft.status.items_sha256 and not sweep.spec.suspend:
@@ -37,6 +37,7 @@ def decide(snapshot: Snapshot, now: float) -> Plan:
         draft.stop_or_start()
     if all(record.state is ShardState.COMPLETE for record in draft.records):
         draft.keep_house(housekeeping.merge)
+    draft.keep_house(housekeeping.retain)
     draft.remake_pods()
     draft.clean_up()
     return draft.plan()
@@ -49,12 +50,26 @@ def refresh_seconds(shards: int) -> float:
     return min(_REFRESH_SECONDS_LARGE, _REFRESH_SECONDS_SMALL * shards / _SMALL_SWEEP_SHARDS)
 
 
-def _finished(snapshot: Snapshot) -> Plan:
-    """Nothing is created any more. Under deletion the garbage collector removes the pods, with their own grace."""
+def _finished(snapshot: Snapshot, now: float) -> Plan:
+    """No attempt is made any more. Under deletion the garbage collector removes the pods, with their own grace."""
     status = snapshot.sweep.status
     if snapshot.sweep.deleting:
         return Plan(status=status)
-    return Plan(status=status, actions=tuple(cleanup.deletions(snapshot.presence.pods, status, over=True)))
+    deletions = cleanup.deletions(snapshot.presence.pods, status, over=True)
+    if status.phase == "Failed":
+        deletions += [
+            DeletePod(pod=pod, reason="Settled")
+            for pod in snapshot.presence.pods
+            if pod.role is Role.RETAIN and not pod.deleted
+        ]
+        return Plan(status=status, actions=tuple(deletions))
+    retention = housekeeping.retain(status, snapshot, now=now)
+    status = retention.status
+    if retention.condition is not None:
+        others = [condition for condition in status.conditions if condition.type != housekeeping.RETAINED]
+        conditions = summary.with_conditions(status.conditions, [*others, retention.condition])
+        status = replace(status, conditions=conditions)
+    return Plan(status=status, actions=(*deletions, *retention.actions), look_again_at=retention.again_at)
 
 
 @dataclass(kw_only=True)
@@ -72,6 +87,7 @@ class _Draft:
     failure: Problem | None = None
     trouble: list[Problem] = field(default_factory=list)
     reclaims: dict[int, Reclaim] = field(default_factory=dict)
+    retained: Condition | None = None
 
     def step_shards(self) -> None:
         """Take every shard one step further, and count what was reclaimed or lost."""
@@ -126,6 +142,7 @@ class _Draft:
             self.failure = Problem(reason=result.failure.reason, message=result.failure.message)
         if result.trouble is not None:
             self.trouble.append(Problem(reason=result.trouble.reason, message=result.trouble.message))
+        self.retained = result.condition or self.retained
         self.look_again(result.again_at)
 
     def stop_or_start(self) -> None:
@@ -299,6 +316,10 @@ class _Draft:
                 since=self.now,
             )
         )
+        said = (each for each in self.status.conditions if each.type == housekeeping.RETAINED)
+        retained = self.retained or next(said, None)
+        if retained is not None and self.sweep.spec.keep is not None:
+            conditions.append(retained)
         return conditions
 
 

@@ -17,6 +17,7 @@ class Role(StrEnum):
     ATTEMPT = "attempt"
     RESOLVE = "resolve"
     MERGE = "merge"
+    RETAIN = "retain"
 
 
 @dataclass(frozen=True, kw_only=True)

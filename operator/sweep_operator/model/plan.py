@@ -26,7 +26,7 @@ class CreateAttempt:
 
 @dataclass(frozen=True, kw_only=True)
 class CreateHousekeeping:
-    """Make the pod that resolves the items or merges the results."""
+    """Make the pod that resolves the items, merges the results or deletes what is not kept."""
 
     role: Role
 

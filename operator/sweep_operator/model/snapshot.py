@@ -78,6 +78,8 @@ class SweepStatus:
     eta: str = ""
     started_at: float | None = None
     completed_at: float | None = None
+    retained_at: float | None = None
+    """When retention ended last, in whatever way."""
     merged: Merged | None = None
     reclaims_by_signal: Mapping[str, int] = field(default_factory=dict)
     last_reclaim: Reclaim | None = None
@@ -113,7 +115,7 @@ class Snapshot:
 
     `reports` holds the newest report of each attempt by its number, `creations` what this process knows of the
     attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, and
-    `housekeeping` the creations of the resolve and merge pods by role. `heard_at` is when each attempt last reported,
+    `housekeeping` the creations of the housekeeping pods by role. `heard_at` is when each attempt last reported,
     `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to.
     """
 

@@ -1,8 +1,9 @@
-"""The pod that resolves a sweep's items or merges its results, and the ConfigMap that takes inline items to it."""
+"""The pods that resolve a sweep's items, merge its results and delete what is not kept, and its items' ConfigMap."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from resumable_sweep.contract import environment as names_of
@@ -60,12 +61,16 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         "args": [role.value],
         "env": [
             *({"name": name, "value": value} for name, value in environment.items()),
-            *(spec["checkpoint"].get("env") or []),
+            *(_environment(spec["checkpoint"], role)),
         ],
         "resources": dict(settings.resources),
         "securityContext": security_context(identity_of(template)),
     }
     volumes: list[dict[str, Any]] = []
+    keep = spec["checkpoint"].get("keep") or {}
+    if role is Role.RETAIN and sweep.spec.keep is not None:
+        kept = sweep.spec.keep
+        container["args"] += ["--generations", str(kept.generations), "--after", f"{kept.after_seconds:.0f}"]
     if role is Role.RESOLVE:
         reference = (spec.get("items") or {}).get("configMapKeyRef")
         key = reference["key"] if reference else _INLINE_KEY
@@ -75,14 +80,17 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         container["args"] = [role.value, "--items", f"{_ITEMS_DIR}/{key}"]
         container["volumeMounts"] = [{"name": _VOLUME, "mountPath": _ITEMS_DIR, "readOnly": True}]
     pod: dict[str, Any] = {
-        # The kubelet tries again by itself, with growing pauses: the verbs are idempotent.
-        "restartPolicy": "OnFailure",
+        # The kubelet tries again by itself, with growing pauses: the verbs are idempotent. Retention may read all that
+        # is kept before it fails: it waits longer.
+        "restartPolicy": "Never" if role is Role.RETAIN else "OnFailure",
         "containers": [container],
         "volumes": volumes,
     }
     for field in ("serviceAccountName", "imagePullSecrets"):
         if template.get(field):
             pod[field] = template[field]
+    if role is Role.RETAIN and keep.get("serviceAccountName"):
+        pod["serviceAccountName"] = keep["serviceAccountName"]
     group = (template.get("securityContext") or {}).get("fsGroup")
     if group is not None:
         pod["securityContext"] = {"fsGroup": group}
@@ -97,3 +105,10 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         },
         "spec": pod,
     }
+
+
+def _environment(checkpoint: Mapping[str, Any], role: Role) -> list[dict[str, Any]]:
+    """Return the store's credentials and endpoints: retention may have others than the attempts."""
+    keep = checkpoint.get("keep") or {}
+    environment = keep.get("env") if role is Role.RETAIN else None
+    return list(checkpoint.get("env") or [] if environment is None else environment)

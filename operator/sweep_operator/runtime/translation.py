@@ -78,6 +78,7 @@ def status_of(status: api.ResumableSweepStatus, *, shards: int) -> model.SweepSt
         eta=status.eta or "",
         started_at=_seconds(status.start_time),
         completed_at=_seconds(status.completion_time),
+        retained_at=_seconds(status.retention_time),
         merged=None
         if merged is None
         else model.Merged(
@@ -129,6 +130,7 @@ def status_manifest(status: model.SweepStatus, sweep: model.Sweep) -> dict[str, 
         eta=status.eta or None,
         start_time=_time(status.started_at),
         completion_time=_time(status.completed_at),
+        retention_time=_time(status.retained_at),
         attempts=status.attempts,
         merged=None
         if merged is None

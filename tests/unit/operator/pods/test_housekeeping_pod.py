@@ -84,3 +84,27 @@ def test_it_is_small_and_goes_to_any_node_under_the_sweep_s_account() -> None:
 def test_its_name_is_the_same_every_time() -> None:
     assert built(Role.MERGE)["metadata"]["name"] == built(Role.MERGE)["metadata"]["name"]
     assert built(Role.MERGE)["metadata"]["name"] != built(Role.RESOLVE, items={"list": [1]})["metadata"]["name"]
+
+
+def retaining(**keep: Any) -> dict[str, Any]:
+    env = [{"name": "TOKEN", "value": "t"}]
+    checkpoint = {"url": "gs://b", "file": "r.jsonl", "env": env, "keep": {"generations": 3, **keep}}
+    template = {"spec": {"serviceAccountName": "may-write", "containers": [{"name": "main", "image": "main:1"}]}}
+    pod: dict[str, Any] = built(Role.RETAIN, checkpoint=checkpoint, template=template)["spec"]
+    return pod
+
+
+def test_what_deletes_knows_what_to_keep_and_tries_once() -> None:
+    pod = retaining(after="36h")
+    assert pod["containers"][0]["args"] == ["retain", "--generations", "3", "--after", "129600"]
+    assert pod["restartPolicy"] == "Never"
+    assert pod["serviceAccountName"] == "may-write"
+    assert {"name": "TOKEN", "value": "t"} in pod["containers"][0]["env"]
+
+
+def test_what_deletes_may_be_somebody_else() -> None:
+    pod = retaining(serviceAccountName="may-delete", env=[{"name": "TOKEN", "value": "d"}])
+    assert pod["serviceAccountName"] == "may-delete"
+    assert {"name": "TOKEN", "value": "d"} in pod["containers"][0]["env"]
+    assert {"name": "TOKEN", "value": "t"} not in pod["containers"][0]["env"]
+    assert {"name": "TOKEN", "value": "d"} not in retaining(env=[])["containers"][0]["env"]
