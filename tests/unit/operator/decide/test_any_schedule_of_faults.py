@@ -152,10 +152,11 @@ class World:
 
     def stop_for_notice(self, index: int, code: int, published: bool, heard: bool) -> None:
         """The program stops between two items because its machine is announced to go."""
-        pod = self.pick(index)
-        if pod is not None and pod.role is Role.ATTEMPT and pod.node in self.cluster.notices:
+        noticed = [pod for pod in self.cluster.pods.values() if pod.is_running and pod.node in self.cluster.notices]
+        if noticed:
+            pod = noticed[index % len(noticed)]
             record = self.operator.status.records[pod.shard]
-            if record.attempt == pod.attempt and record.notice.is_hard and pod.is_running:
+            if record.attempt == pod.attempt and record.notice.is_hard:
                 self.operator.excused.add(pod.attempt)
             report = self.cluster.finish(pod, code=code, published=published)
             if heard:
@@ -206,7 +207,7 @@ EVENTS: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
     "change": (2, {"suspend": (False, False, True), "parallelism": (1, 2, 3)}),
     "announce": (6, {"name": NODES, "kind": NOTICES, "seconds": (1, 30, 120)}),
     "withdraw": (1, {"name": NODES}),
-    "stop_for_notice": (1, {"index": INDICES, "code": (0, 143), "published": BOTH, "heard": BOTH}),
+    "stop_for_notice": (4, {"index": INDICES, "code": (0, 143), "published": BOTH, "heard": BOTH}),
     "end_early": (2, {"index": INDICES, "code": (0, 1, 137), "heard": BOTH}),
     "delete_pod": (2, {"index": INDICES, "forced": BOTH}),
     "lose_node": (1, {"name": NODES}),
