@@ -280,14 +280,20 @@ def _patiently(
     """Do `step`, again and again where the store does not answer, and give up in the end."""
     until = time.monotonic() + _PATIENCE_S
     pause_s = 1.0
+    has_waited = False
     while True:
         try:
-            return step()
+            done = step()
         except Unreachable as error:
             if time.monotonic() + pause_s > until:
                 raise
             _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
             waiting(error)
+            has_waited = True
+        else:
+            if has_waited:
+                waiting(None)
+            return done
         time.sleep(pause_s)
         pause_s = min(15.0, pause_s * 2)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from resumable_sweep.contract.report import Answer, Report, Stage, parsed_report
+from sweep_sidecar import command
 from sweep_sidecar.restore_progress import LOGGED_EVERY_S, TOLD_AFTER_S, RestoreProgress
 from sweep_sidecar.store import Unreachable
 
@@ -132,3 +134,17 @@ def test_the_operator_hears_that_a_restore_waits_for_the_store(tmp_path: Path, o
     last = parsed_report(outcome["details"])
     assert (last.problem, last.stage) == ("", Stage.RESTORING)
     assert last.sequence > max(report.sequence for report in operator.told)
+
+
+def test_credentials_that_come_late_are_waited_for_and_then_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    watched = Watched()
+    tries = iter([Unreachable("no credentials"), None])
+
+    def open_it() -> str:
+        if (error := next(tries)) is not None:
+            raise error
+        return "open"
+
+    assert command._patiently(open_it, waiting=watched.progress.wait) == "open"
+    assert [report.message for report in watched.told] == ["no credentials", ""]
