@@ -2,7 +2,7 @@
 
 Retention deletes, by its name, what is old and what nothing refers to. So nothing may refer to an old blob anew, and no
 name may come back after it. Both follow from how blobs are named and from how long they count as fresh; the whole
-argument is in docs/design/retention.md. Nobody has to ask the store how old a blob is, and no clock has to be right.
+argument is in docs/design/2026-11-retention-beside-writers.md. Nobody has to ask the store how old a blob is, and no clock has to be right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAME_S = 6 * 3600.0
 FRESH_S = 12 * 3600.0
 """How long after it was sent or found an entry may begin to refer to a blob."""
 LEAST_AGE_S = 24 * 3600.0
-"""Retention leaves younger blobs alone: more than both together, and an hour for a request that is on its way."""
+"""Retention leaves younger blobs alone: more than both together, and five hours for a request that is on its way."""
 _REMEMBERED = 4096
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
