@@ -229,6 +229,7 @@ def test_the_sidecar_runs_as_the_experiment_does(pod: Any, container: Any, user:
         assert context["runAsUser"] == user
         assert context.get("runAsGroup") == group
         assert context["runAsNonRoot"] is (user != 0)
+        assert variables(sidecar)["SWEEP_SHARED_BY_GROUP"] == ""
     assert "fsGroup" not in (made["spec"].get("securityContext") or {})
 
 
@@ -236,6 +237,8 @@ def test_a_common_group_helps_where_nobody_says_who_runs() -> None:
     made = built()
     assert made["spec"]["securityContext"] == {"fsGroup": 65532}
     assert made["spec"]["initContainers"][MIRROR]["securityContext"]["runAsUser"] == 65532
+    for sidecar in made["spec"]["initContainers"][:2]:
+        assert variables(sidecar)["SWEEP_SHARED_BY_GROUP"] == "1"
     own = built(template=template(pod={"securityContext": {"fsGroup": 7}}))
     assert own["spec"]["securityContext"] == {"fsGroup": 7}
 
