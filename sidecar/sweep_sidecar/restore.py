@@ -231,8 +231,12 @@ class _Fetching:
                 "move from one checkpoint to another; let both have as many"
             )
         log = LogReader(run, layout.shard_folder(run.url.rpartition("/")[2], self.settings.shard))
-        top = log.top()
-        return self.newest(log, generations_below(log, 0 if top.seq is None else top.seq + 1))
+        while True:
+            top = log.top()
+            found = self.newest(log, generations_below(log, 0 if top.seq is None else top.seq + 1))
+            # If that run goes on, its retention may delete what was its newest generation when this began.
+            if not found.damages or log.top().seq == top.seq:
+                return found
 
 
 def _skipped_before(log: LogReader, taken: Stored) -> list[Damage]:

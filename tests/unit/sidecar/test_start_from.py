@@ -116,3 +116,23 @@ def test_a_run_of_another_shape_is_refused(cluster: Cluster, source: Cluster) ->
     source.objects[key] = source.objects[key].replace(b'"shards":1', b'"shards":3')
     with pytest.raises(SourceInvalid, match="a run of 3 shards, and this one has 1"):
         restored(cluster, 1, source)
+
+
+def test_what_the_other_run_gives_up_while_it_is_read_is_no_damage(source: Cluster, cluster: Cluster) -> None:
+    """The other run goes on: retention deletes the blobs that its new generations have left behind."""
+    writer = source.pod(1)
+    source.append(1, HEADER + line(0))
+    (source.folder / "pod-1" / "big").write_bytes(b"0" * 70_000)
+    writer.look()
+    first = {key for key in source.objects if key.startswith("blobs/")}
+
+    def fault(call: str, key: str) -> str | None:
+        if call == "get" and key in first and key in source.objects:
+            (source.folder / "pod-1" / "big").write_bytes(b"1" * 70_000)
+            writer.look()
+            del source.objects[key]
+        return None
+
+    found = restored(cluster, 1, source, fault=fault)
+    assert found.problem == ""
+    assert (cluster.folder / "pod-1" / "big").read_bytes() == b"1" * 70_000
