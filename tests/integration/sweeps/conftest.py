@@ -182,13 +182,17 @@ class Theatre:
 
     def place(self, pod: dict[str, Any], node: str, *, image_id: str = "") -> None:
         """Play the scheduler, and a kubelet that has started all containers, the main one from that very image."""
+        self.bind(pod, node)
+        restored = Outcome("Restored", "", {})
+        own = [ended("sweep-restore", 0, restored.to_json()), running("sweep-mirror")]
+        self.set_status(pod, phase="Running", own=own, mains=[running("main") | {"imageID": image_id}])
+
+    def bind(self, pod: dict[str, Any], node: str) -> None:
+        """Play the scheduler."""
         name = pod["metadata"]["name"]
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
         body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
         self.api.create(f"{self.pods_path}/{name}/binding", body)
-        restored = Outcome("Restored", "", {})
-        own = [ended("sweep-restore", 0, restored.to_json()), running("sweep-mirror")]
-        self.set_status(pod, phase="Running", own=own, mains=[running("main") | {"imageID": image_id}])
 
     def set_status(self, pod: dict[str, Any], **status: Any) -> None:
         body: dict[str, Any] = {name: value for name, value in status.items() if name not in ("own", "mains")}

@@ -48,14 +48,6 @@ def heir_of(stage: Any, pod: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def begin_restore(stage: Any, pod: dict[str, Any], node: str) -> None:
-    """Play the scheduler, and a kubelet that has started the restore, which waits for its turn."""
-    name = pod["metadata"]["name"]
-    target = {"apiVersion": "v1", "kind": "Node", "name": node}
-    body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
-    stage.api.create(f"{stage.pods_path}/{name}/binding", body)
-
-
 def variables(pod: dict[str, Any], container: str) -> dict[str, str]:
     own = next(each for each in pod["spec"]["initContainers"] if each["name"] == container)
     return {each["name"]: each.get("value", "") for each in own["env"]}
@@ -70,7 +62,7 @@ def test_a_noticed_shard_has_its_successor_before_it_ends(stage: Any, operator: 
     (told,) = stage.wait(lambda: stage.events("Notice"), "the event")
     assert "GcePreempted" in told
     assert 'resumable_sweep_notices_total{kind="GcePreempted"}' in operator.metrics()
-    begin_restore(stage, heir, pod["spec"].get("nodeName") or f"notices-{stage.namespace}")
+    stage.bind(heir, f"notices-{stage.namespace}")
     waits = stage.report(heir, stage=Stage.RESTORING)
     stage.wait(lambda: operator.push(stage.token_of(heir), waits)[0] == 200, "the successor to be known")
     _, answer = operator.push(stage.token_of(heir), stage.report(heir, stage=Stage.RESTORING))

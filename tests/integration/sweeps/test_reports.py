@@ -79,3 +79,44 @@ def test_items_lost_with_a_node_are_counted(stage: Any, operator: Any, pods: Any
     report = stage.report(successor, items_restored=3, items_done=3, items_recorded=3)
     operator.push(stage.token_of(successor), report)
     stage.wait(lambda: stage.status().get("lost") == 2, "LOST to be 2")
+
+
+def test_a_store_that_a_restore_waits_for_is_said_and_taken_back(stage: Any, operator: Any, pods: Any) -> None:
+    token = stage.token_of(pods[0])
+    waits = {"stage": Stage.RESTORING, "problem": "StoreUnreachable", "message": "connection refused"}
+    operator.push(token, stage.report(pods[0], **waits))
+    stage.wait(lambda: stage.condition("Healthy")["reason"] == "StoreUnreachable", "it to be said")
+    assert "connection refused" in stage.condition("Healthy")["message"]
+    operator.push(token, stage.report(pods[0], stage=Stage.RESTORING))
+    stage.wait(lambda: stage.condition("Healthy")["status"] == "True", "it to be taken back")
+
+
+def test_how_far_a_restore_has_come_is_said(stage: Any, operator: Any, node: Any) -> None:
+    name = f"restoring-{stage.namespace}"
+    node(name)
+    stage.apply(shards=1)
+    stage.resolve()
+    pod = stage.wait_for_attempts(0)[0]
+    stage.bind(pod, name)
+    token = stage.token_of(pod)
+
+    def has_told(restored: int) -> bool:
+        report = stage.report(pod, stage=Stage.RESTORING, restored_bytes=restored, restore_bytes=12 * 10**9)
+        return operator.push(token, report)[0] == 200
+
+    stage.wait(lambda: has_told(3_100_000_000), "the report to be taken")
+    stage.wait(lambda: "shard 0 restoring 3.1 of 12 GB" in stage.condition("Complete")["message"], "3.1")
+    has_told(9 * 10**9)
+    stage.wait(lambda: "shard 0 restoring 9 of 12 GB" in stage.condition("Complete")["message"], "9")
+    assert stage.condition("Healthy")["status"] == "True"
+    assert stage.status()["phase"] == "Running"
+
+
+def test_a_mirror_that_is_down_is_said(stage: Any, pods: Any) -> None:
+    status = stage.api.get(f"{stage.pods_path}/{pods[0]['metadata']['name']}")["status"]
+    restore, mirror = status["initContainerStatuses"]
+    crashing = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
+    stage.set_status(pods[0], own=[restore, {**mirror, "ready": False, "restartCount": 3, "state": crashing}])
+    stage.wait(lambda: stage.condition("Healthy")["reason"] == "MirrorDown", "it to be said")
+    stage.set_status(pods[0], own=[restore, {**mirror, "restartCount": 4}])
+    stage.wait(lambda: stage.condition("Healthy")["status"] == "True", "it to be taken back")
