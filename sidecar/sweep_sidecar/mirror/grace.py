@@ -54,7 +54,7 @@ class Grace:
             return max(LEAST_CALL_S, min(self._call_s, self._ends - self._monotonic()))
         return self._call_s if self._is_stopping or self._is_announced else None
 
-    def cut_off(self) -> None:
-        """Note that a call got no answer in its time."""
-        if self.call_s is not None:
+    def failed(self, after_s: float) -> None:
+        """Note that a call failed after so many seconds: if that was all the time it had, the next one gets more."""
+        if self.call_s is not None and after_s >= 0.9 * self._call_s:
             self._call_s *= 2

@@ -100,7 +100,7 @@ class WatchedStore:
             raise
         except Unreachable:
             said = "unreachable"
-            vitals.grace.cut_off()
+            vitals.grace.failed(self._monotonic() - began)
             raise
         finally:
             vitals.pulse.beat()

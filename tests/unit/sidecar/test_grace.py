@@ -23,7 +23,7 @@ def grace(clock: Clock) -> Grace:
 
 
 def test_without_hurry_a_call_takes_what_it_takes(grace: Grace) -> None:
-    grace.cut_off()
+    grace.failed(60)
     assert grace.call_s is None
     assert not grace.is_over
     grace.stop()
@@ -35,8 +35,15 @@ def test_a_call_that_was_cut_off_gets_twice_the_time(grace: Grace) -> None:
     granted = []
     for _ in range(4):
         granted.append(grace.call_s)
-        grace.cut_off()
+        grace.failed(grace.call_s or 0.0)
     assert granted == [FIRST_CALL_S * 2**number for number in range(4)]
+
+
+def test_a_call_that_was_refused_at_once_needs_no_more_time(grace: Grace) -> None:
+    grace.begin()
+    for _ in range(10):
+        grace.failed(0.1)
+    assert grace.call_s == FIRST_CALL_S
 
 
 def test_no_call_gets_more_than_what_is_left(grace: Grace, clock: Clock) -> None:
