@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from resumable_sweep.contract.log_format import LogInvalid
+from resumable_sweep.contract.manifest import SUFFIX
 from sweep_sidecar.capture.groups import Group, Kind, groups_of
 from sweep_sidecar.capture.growing import Growth, adopted_growing
 from sweep_sidecar.capture.names import fits
@@ -170,29 +171,43 @@ class Capturer:
             self._tracked[path] = replace(tracked, version=version, growing=growing)
 
     def _whole(self, *, last: bool) -> Look:
-        tree = tree_of(self.root)
+        settling = Settling(clock_ns=self.clock_ns, monotonic=self.monotonic, sleep=self.sleep, at_rest=last)
+
+        def scan() -> Tree:
+            tree = tree_of(self.root)
+            settling.listed()
+            return tree
+
+        tree = scan()
         self._say_left_out(tree)
         if not last and not self._waiting and self._is_as_it_was(tree):
             self._torn_looks = 0
             return self._seen(unsettled=None)
-        settling = Settling(clock_ns=self.clock_ns, sleep=self.sleep, at_rest=last)
         known = dict(self._tracked)
         for number in range(1, TRIES + 1):
-            one = self._pass(known, settling, is_strict=number <= STRICT_TRIES, last=last)
+            one = self._pass(known, settling, scan, is_strict=number <= STRICT_TRIES, last=last)
             try:
                 one.run(tree)
                 break
             except Torn:
                 if number == TRIES:
                     raise
-            tree = tree_of(self.root)
+            tree = scan()
         self._torn_looks = 0
         self._tracked = one.taken
         self._waiting = {path: self._still_waiting(path, left) for path, left in one.left.items()}
         self._folders = one.folders
         return self._seen(unsettled=self._unsettled(last=last))
 
-    def _pass(self, known: dict[str, Tracked], settling: Settling, *, is_strict: bool, last: bool) -> Pass:
+    def _pass(
+        self,
+        known: dict[str, Tracked],
+        settling: Settling,
+        scan: Callable[[], Tree],
+        *,
+        is_strict: bool,
+        last: bool,
+    ) -> Pass:
         growth = Growth(
             store_piece=self._store_piece,
             is_settled=self._is_settled,
@@ -219,7 +234,7 @@ class Capturer:
             )
 
         return Pass(
-            scan=lambda: tree_of(self.root),
+            scan=scan,
             groups_in=self._groups_in,
             taker_for=taker_for,
             standing=self._tracked,
@@ -231,7 +246,14 @@ class Capturer:
         )
 
     def _groups_in(self, tree: Tree) -> list[Group]:
-        return groups_of(tree, is_log=self._is_log, commit=self.commit, known=self._folders)
+        return groups_of(tree, is_log=self._is_log, commit=self.commit, known=self._folders, vouched=self._vouched())
+
+    def _vouched(self) -> frozenset[str]:
+        """Return what was taken with a manifest and may be on its way again: not for ever."""
+        there = {*self._tracked, *(str(above) for path in self._tracked for above in PurePosixPath(path).parents)}
+        bases = {path.removesuffix(SUFFIX) for path in self._tracked if path.endswith(SUFFIX)} & there
+        looks = {path: waiting.looks for path, waiting in self._waiting.items()}
+        return frozenset(base for base in bases if looks.get(base, 0) < _LOOKS_TO_SETTLE)
 
     def _is_log(self, path: str) -> bool:
         return path.endswith(LOG_SUFFIX) or any(fits(path, pattern) for pattern in self.append)

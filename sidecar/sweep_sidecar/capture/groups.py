@@ -50,7 +50,12 @@ class Group:
 
 
 def groups_of(
-    tree: Tree, *, is_log: Callable[[str], bool], commit: Sequence[str] = (), known: Collection[str] = ()
+    tree: Tree,
+    *,
+    is_log: Callable[[str], bool],
+    commit: Sequence[str] = (),
+    known: Collection[str] = (),
+    vouched: Collection[str] = (),
 ) -> list[Group]:
     """Return the files of a directory in groups, in order.
 
@@ -62,6 +67,9 @@ def groups_of(
         Patterns of the markers of folders that count as a whole.
     known:
         Folders that counted as a whole before.
+    vouched:
+        Files and folders that were taken with a manifest before. Where one is gone and its manifest is not, it is just
+        being replaced.
     """
     folders = checkpoint_folders(tree, commit, known=known)
     inside: dict[str, list[str]] = {path: [] for path in folders}
@@ -78,15 +86,17 @@ def groups_of(
         names.difference_update(manifest)
         if inside[path] or manifest:
             groups.append(Group(Kind.FOLDER, path, (*sorted(inside[path]), *manifest), folder))
-    groups += [group for path in names if (group := _group(path, names, is_log))]
+    groups += [group for path in names if (group := _group(path, names, is_log, vouched))]
     return sorted(groups, key=lambda group: (group.kind, group.path))
 
 
-def _group(path: str, names: Collection[str], is_log: Callable[[str], bool]) -> Group | None:
+def _group(path: str, names: Collection[str], is_log: Callable[[str], bool], vouched: Collection[str]) -> Group | None:
     """Return the group that a file leads, None where it belongs to another's."""
     base = path.removesuffix(SUFFIX)
     if base != path and base in names:
         return Group(Kind.LOG_MANIFEST, path, (path,)) if is_log(base) else None
+    if base != path and base in vouched:
+        return Group(Kind.PAIR, base, (base, path))
     if any(path.endswith(ending) and path.removesuffix(ending) in names for ending in COMPANIONS):
         return None
     if is_log(path):

@@ -118,7 +118,7 @@ def _captured(
             counter.feed(chunk)
         except LogInvalid as error:
             if _digest(file, start, place) != added.hexdigest():
-                raise Unsteady(file.name) from error
+                raise Unsteady from error
             raise
         segments = with_piece(segments, chunk, file=file, store_piece=growth.store_piece)
     fingerprint = fingerprint_of(status)
@@ -126,7 +126,7 @@ def _captured(
         # Somebody was writing: to the end, or over what was read? What is still there was there all the time.
         is_there = _digest(file, start, end) == added.hexdigest()
         if not is_there or (before is not None and _window(file, start) != before.window_sha256):
-            raise Unsteady(file.name)
+            raise Unsteady
     version = FileVersion(
         size=end, sha256=running.hexdigest(), mode=stat.S_IMODE(status.st_mode) & 0o777, segments=segments
     )
@@ -243,6 +243,6 @@ def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
         file.seek(start)
         chunk = file.read(min(BLOB_BYTES, end - start))
         if not chunk:
-            raise Unsteady(file.name)
+            raise Unsteady
         yield chunk
         start += len(chunk)

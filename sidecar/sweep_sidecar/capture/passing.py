@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
-from sweep_sidecar.capture.groups import Group, Kind
+from sweep_sidecar.capture.groups import RECORDING, Group, Kind
 from sweep_sidecar.capture.in_use import InUse
 from sweep_sidecar.capture.opening import Gone
 from sweep_sidecar.capture.steady import Fingerprint, Unsteady
@@ -75,15 +76,27 @@ class Pass:
             self._take(group, first)
         second = first
         if recording:
-            # A record may speak of a file that was not there yet when the first scan came by.
+            # A record may speak of a file that was not there yet when the first scan came by, and of one that is not
+            # there any more, because a later record says so.
             second = self.scan()
+            removed = first.files.keys() - second.files.keys()
+            if removed:
+                raise Torn(f"{min(removed)} was renamed or removed")
             groups = self.groups_in(second)
-            late = {group.path for group in groups if group.is_recording} - {group.path for group in recording}
-            if late and self.is_strict:
-                raise Torn(f"{min(late)} was added")
+            changed = any(
+                first.files.get(path) != second.files.get(path) for group in recording for path in group.members
+            )
+            if self.is_strict and changed and first.renewed_ns != second.renewed_ns:
+                # Where a file came and went between the two, neither shows it, and a record may name it.
+                raise Torn("records and files were written")
+            known = {group.path for group in recording}
+            for group in groups:
+                if group.is_recording and group.path not in known and (self.is_strict or group.path in first.files):
+                    raise Torn(f"{group.path} was added")
         for group in groups:
             if not group.is_recording:
                 self._take(group, second)
+        self._keep_named(second)
         self.folders = frozenset(group.path for group in groups if group.kind is Kind.FOLDER)
         if not self.at_rest:
             self._check(first, second, self.scan(), recording=recording)
@@ -119,11 +132,21 @@ class Pass:
             why=why, kind=group.kind, is_in_use=is_in_use, is_unsteady=is_unsteady, found=found
         )
         stands = {path: self.standing[path] for path in group.members if path in self.standing}
-        if group.kind is Kind.FOLDER:
+        if group.kind in (Kind.FOLDER, Kind.PAIR):
             start = f"{group.path}/" if group.path else ""
             stands |= {path: tracked for path, tracked in self.standing.items() if path.startswith(start)}
         self.taken.update(stands)
         self._stands.update(stands)
+
+    def _keep_named(self, tree: Tree) -> None:
+        """Where an older record stands, let what it may name stand too, though it was removed since."""
+        if not any(left.kind in RECORDING for left in self.left.values()):
+            return
+        for path, tracked in self.standing.items():
+            is_gone = path not in tree.files and path not in tree.folders
+            if is_gone and not any(str(above) in tree.files for above in PurePosixPath(path).parents):
+                self.taken.setdefault(path, tracked)
+                self._stands.add(path)
 
     def _check_news(self, group: Group, found: Mapping[str, Fingerprint]) -> None:
         """Raise NotWhole again where a group was not whole and is as it was, instead of reading it all again."""

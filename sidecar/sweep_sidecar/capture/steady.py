@@ -17,7 +17,8 @@ INLINE_BYTES = 64 << 10
 TICK_NS = 50_000_000
 """A file changed more recently than this may change again without its time stamp moving (ticks of the kernel's clock
 are 1 to 10 ms; network file systems are coarser)."""
-_MOST_WAITED_S = 0.5
+_MOST_RESTLESS = 40
+"""For so many files a look that are written to without a pause it is found out that they are; two seconds at most."""
 
 Fingerprint = tuple[int, int, int, int]
 """Inode, size, and the times of content and inode (nanoseconds): what changes whenever a file does."""
@@ -41,7 +42,10 @@ def settled(fingerprint: Fingerprint, *, now_ns: int) -> bool:
 
 
 class Settling:
-    """Waits until changes of files show in their fingerprints; half a second a look in all, and no more.
+    """Waits until changes of files show in their fingerprints; for each file of a look once.
+
+    Files that are listed together settle together: all of them cost one tick. Only one that is written to meanwhile
+    costs another.
 
     Parameters
     ----------
@@ -49,30 +53,51 @@ class Settling:
         Nobody writes any more: there is nothing to wait for.
     """
 
-    def __init__(self, *, clock_ns: Callable[[], int], sleep: Callable[[float], None], at_rest: bool) -> None:
+    def __init__(
+        self,
+        *,
+        clock_ns: Callable[[], int],
+        monotonic: Callable[[], float],
+        sleep: Callable[[float], None],
+        at_rest: bool,
+    ) -> None:
         self._clock_ns = clock_ns
+        self._monotonic = monotonic
         self._sleep = sleep
         self._at_rest = at_rest
-        self._left_s = _MOST_WAITED_S
+        self._restless: set[str] = set()
+        self._listed_at_s = monotonic()
 
-    def status(self, file: BinaryIO) -> os.stat_result:
-        """Return the status of an open file, once a write from now on will change its fingerprint.
+    def listed(self) -> None:
+        """Note that the files whose status will be asked for have been listed just now."""
+        self._listed_at_s = self._monotonic()
+
+    def status(self, path: str, file: BinaryIO) -> os.stat_result:
+        """Return the status of the open file `path`, once a write from now on will change its fingerprint.
 
         Raises
         ------
         Unsteady
             Where it is written to again and again.
         """
-        while True:
+        status = os.fstat(file.fileno())
+        if status.st_size == 0 and not self._at_rest:
+            # A file that is being cut to nothing has its new size for a moment before it has its new time stamp.
+            self._sleep(max(0.0, TICK_NS / 1e9 - (self._monotonic() - self._listed_at_s)))
             status = os.fstat(file.fileno())
-            left_ns = TICK_NS - abs(self._clock_ns() - status.st_mtime_ns)
-            if self._at_rest or left_ns < 0:
+        left_ns = self._left_ns(status)
+        if left_ns < 0:
+            return status
+        if path not in self._restless and len(self._restless) < _MOST_RESTLESS:
+            self._sleep((left_ns + 1_000_000) / 1e9)
+            status = os.fstat(file.fileno())
+            if self._left_ns(status) < 0:
                 return status
-            if self._left_s <= 0:
-                raise Unsteady(file.name)
-            pause_s = (left_ns + 1_000_000) / 1e9
-            self._left_s -= pause_s
-            self._sleep(pause_s)
+            self._restless.add(path)
+        raise Unsteady(path)
+
+    def _left_ns(self, status: os.stat_result) -> int:
+        return -1 if self._at_rest else TICK_NS - abs(self._clock_ns() - status.st_mtime_ns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +138,7 @@ def measure(file: BinaryIO, status: os.stat_result | None = None) -> Measured:
         chunks.append((len(chunk), hashlib.sha256(chunk).hexdigest()))
     after = os.fstat(file.fileno())
     if not is_same(before, after):
-        raise Unsteady(file.name)
+        raise Unsteady
     return Measured(
         fingerprint=fingerprint_of(after),
         sha256=whole.hexdigest(),
@@ -166,7 +191,7 @@ def read_measured(file: BinaryIO, measured: Measured) -> bytes:
     file.seek(0)
     data = file.read()
     if hashlib.sha256(data).hexdigest() != measured.sha256:
-        raise Unsteady(file.name)
+        raise Unsteady
     return data
 
 
@@ -182,6 +207,6 @@ def _stored_chunks(
             continue
         chunk = file.read(size)
         if hashlib.sha256(chunk).hexdigest() != sha256:
-            raise Unsteady(file.name)
+            raise Unsteady
         segments.append(store_piece(chunk))
     return segments

@@ -127,12 +127,13 @@ class Taker:
             if is_sqlite(head):
                 return self._joint((path,))
             check_hdf5(head, os.fstat(file.fileno()), now_ns=self.clock_ns(), at_rest=self.at_rest, path=path)
-            measured = measure(file, self.settling.status(file))
+            measured = self._measured(path, file)
             return {path: self._stored(path, file, measured)}
 
     def _pair(self, path: str, manifest: str) -> dict[str, Tracked]:
-        if manifest not in self.tree.files:
-            raise NotWhole(f"{path} has no {manifest} beside it")
+        for there, lacking in ((path, manifest), (manifest, path)):
+            if lacking not in self.tree.files:
+                raise NotWhole(f"{there} has no {lacking} beside it")
         before = self._unchanged(path), self._unchanged(manifest)
         if before[0] and before[1]:
             return {path: before[0], manifest: before[1]}
@@ -157,7 +158,7 @@ class Taker:
         measured: dict[str, Measured] = {}
         for path in group.members:
             with self._opened(path) as file:
-                measured[path] = measure(file, self.settling.status(file))
+                measured[path] = self._measured(path, file)
         if folder.manifest:
             with self._opened(folder.manifest) as beside:
                 said, measured[folder.manifest] = self._manifest(folder.manifest, beside)
@@ -216,7 +217,7 @@ class Taker:
             return {path: tracked for path, tracked in before.items() if tracked}
         with ExitStack() as stack:
             files = {path: stack.enter_context(self._opened(path)) for path in paths}
-            statuses = {path: self.settling.status(file) for path, file in files.items()}
+            statuses = {path: self.settling.status(path, file) for path, file in files.items()}
             measured = {path: measure(file, statuses[path]) for path, file in files.items()}
             if len(paths) == 1 or not any(statuses[path].st_size for path in paths[1:]):
                 check_sqlite_unlocked(files[paths[0]], paths[0])
@@ -239,6 +240,15 @@ class Taker:
             return parsed_manifest(read_measured(file, measured)), measured
         except (ValueError, TypeError) as error:
             raise NotWhole(f"{path} is no manifest: {error}") from error
+
+    def _measured(self, path: str, file: BinaryIO) -> Measured:
+        status = self.settling.status(path, file)
+        known = self.known.get(path)
+        if known is not None and known.is_settled and known.fingerprint is not None:
+            inode, size, changed_ns, _ = known.fingerprint
+            if (inode, changed_ns) == (status.st_ino, status.st_mtime_ns) and size > status.st_size:
+                raise Unsteady(path)  # it is being cut, and has its new size before its new time stamp
+        return measure(file, status)
 
     def _stored(self, path: str, file: BinaryIO, measured: Measured) -> Tracked:
         before = self.known.get(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -20,13 +21,15 @@ class Tree:
     """One scan of the directory, or of a folder in it. All paths are relative to the snapshot directory.
 
     `files` are what belongs to the checkpoint, with their fingerprints; `links` say of those that are symbolic links
-    which file they lead to; `folders` are all folders with their inode; `left_out` says of what is no file why.
+    which file they lead to; `folders` are all folders with their inode; `left_out` says of what is no file why;
+    `renewed_ns` are the times at which a file was last added to each folder, or removed from it.
     """
 
     files: dict[str, Fingerprint] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     folders: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    renewed_ns: dict[str, int] = field(default_factory=dict)
 
     def below(self, folder: str) -> Mapping[str, Fingerprint]:
         """Return the files below a folder."""
@@ -44,6 +47,8 @@ def tree_of(root: Path, folder: str = "") -> Tree:
     """
     tree = Tree()
     folders = [folder]
+    with suppress(FileNotFoundError):
+        tree.renewed_ns[folder] = (root / folder).stat().st_mtime_ns
     while folders:
         folder = folders.pop()
         try:
@@ -70,6 +75,7 @@ def _note(tree: Tree, root: Path, entry: os.DirEntry[str], path: str, folders: l
         return
     if stat.S_ISDIR(status.st_mode):
         tree.folders[path] = status.st_ino
+        tree.renewed_ns[path] = status.st_mtime_ns
         folders.append(path)
     elif stat.S_ISREG(status.st_mode):
         tree.files[path] = fingerprint_of(status)
