@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import threading
 from dataclasses import dataclass, field
@@ -137,6 +138,7 @@ class Shard:
     said: list[dict[str, Any]] = field(default_factory=list)
     alive: set[int] = field(default_factory=set)
     """Processes that have not been waited for."""
+    has_stalled: bool = False
     _lives: int = 0
 
     @property
@@ -175,8 +177,13 @@ class Shard:
             self.items_sha256 = resolve(self.store, text).sha256
 
     def pod(self, attempt: int) -> Pod:
-        """Return an attempt's pod, on a node of its own."""
-        snapshot = self.folder / "root" / f"pod-{attempt}"
+        """Return an attempt's pod, on a node of its own: its directory has the same path everywhere, and is empty.
+
+        While a process of an earlier one stands still, which would see the new files, the path is another.
+        """
+        snapshot = self.folder / "root" / (f"pod-{attempt}" if self.has_stalled else "pod")
+        if snapshot.exists():
+            shutil.rmtree(snapshot)
         snapshot.mkdir()
         return Pod(self, attempt, snapshot)
 
@@ -322,6 +329,7 @@ class Pod:
         # Nothing comes, and the pipe ends, where it lives on to its end or is killed.
         if strike is not None and strike.how == "stall" and _hear(seen, 1):
             os.close(seen)
+            self.shard.has_stalled = True
             experiment, bridle = self._experiment, self._bridle
             self._experiment = self._bridle = None
             return Stalled(self.shard, process, experiment, bridle, go_on)
