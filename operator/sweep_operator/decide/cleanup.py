@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sweep_operator.decide.classify import was_ended_by_signal
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import DeletePod
-from sweep_operator.model.shard_record import UNDER_WAY, ShardState
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import SweepStatus
 
@@ -41,7 +42,7 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
         if record is not None and pod.attempt in record.attempts and record.state in UNDER_WAY:
             if record.state is ShardState.STOPPING:
                 due.append(DeletePod(pod=pod, reason="Stopped", grace_seconds=STOP_GRACE_SECONDS))
-        elif pod.phase == "Failed" and not pod.disruption and any(main.exit_code for main in (*pod.inits, *pod.mains)):
+        elif _has_failed_by_itself(pod, record):
             failed.append(pod)
         else:
             drifted = record is not None and pod.attempt == record.attempt and record.signal is Signal.DRIFT
@@ -50,3 +51,10 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
     failed.sort(key=lambda pod: pod.attempt)
     due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - KEPT_FAILED_PODS)]]
     return due
+
+
+def _has_failed_by_itself(pod: PodView, record: ShardRecord | None) -> bool:
+    if pod.phase != "Failed" or pod.disruption or not any(main.exit_code for main in (*pod.inits, *pod.mains)):
+        return False
+    # One that has stopped for a cloud's notice may look like one that somebody has killed: its verdict tells.
+    return record is None or not record.signal.is_reclaim or not was_ended_by_signal(pod, {137, 143})

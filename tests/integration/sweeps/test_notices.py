@@ -80,7 +80,10 @@ def test_a_noticed_shard_has_its_successor_before_it_ends(stage: Any, operator: 
     assert answer["may_take"]
     (told,) = stage.wait(lambda: stage.events("Reclaimed"), "the event")
     assert "attempt 2" in told
-    assert [each["metadata"]["uid"] for each in stage.live()][-1] == heir["metadata"]["uid"]
+    stage.wait(
+        lambda: [each["metadata"]["uid"] for each in stage.live()] == [heir["metadata"]["uid"]],
+        "the pod that has stopped to go: it has not failed, and is not kept for a look",
+    )
 
 
 def test_a_notice_outlives_the_operator(stage: Any, operator: Any, pod: Any) -> None:
