@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import pytest
 from builders import chore, crashed, ended, pod, record
 
-from resumable_sweep.contract.outcome import Outcome
-from resumable_sweep.contract.report import NoticeKind, Report, Stage
 from sweep_operator.decide.cleanup import KEPT_FAILED_PODS, STOP_GRACE_SECONDS, deletions
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.shard_record import ShardRecord, ShardState
@@ -81,22 +78,6 @@ def test_failed_pods_that_did_not_fail_by_themselves_are_deleted(fields: Any) ->
 def test_a_pod_that_a_signal_ended_is_kept_only_where_it_was_no_reclaim(code: int, signal: Signal, goes: bool) -> None:
     for now in (record(0, S.WAITING, attempt=1, signal=signal), record(0, attempt=2, signal=signal)):
         assert bool(deleted(crashed(code), records=[now])) is goes
-
-
-@pytest.mark.parametrize(
-    ("notice", "code", "stays"),
-    [
-        ("GcePreempted", 143, False),
-        ("GcePreempted", 1, True),
-        ("Ec2RebalanceRecommendation", 143, True),
-        ("", 143, True),
-    ],
-)
-def test_a_program_that_stopped_for_a_notice_has_not_failed(notice: str, code: int, stays: bool) -> None:
-    report = Report(run_id="r", shard=0, attempt=1, sequence=1, stage=Stage.SEALED, notice=NoticeKind(notice))
-    sealed = Outcome("Sealed", "", asdict(report))
-    stopped = pod(phase="Failed", mains=(ended(code),), mirror_outcome=sealed)
-    assert (deleted(stopped, records=[record(0, attempt=2)]) == []) is stays
 
 
 def test_the_resolving_pod_is_deleted_once_its_result_stands() -> None:
