@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import logging
 import os
 import time
@@ -28,11 +29,15 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 import aiohttp
 import gcsfs
 from fsspec.exceptions import FSTimeoutError
+from google.oauth2 import service_account
 
 from sweep_sidecar.store.folder import BucketFolder
-from sweep_sidecar.store.protocol import Creation, Listed, NotFound, Unreachable
+from sweep_sidecar.store.protocol import Creation, Listed, NotFound, Unreachable, UrlUnsupported
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
+KEY = "GOOGLE_APPLICATION_CREDENTIALS_JSON"
+"""Holds what is in the file that GOOGLE_APPLICATION_CREDENTIALS names, else: a pod gets a Secret as a variable."""
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _PAGE = 1000
 """Most names that GCS puts on one page of a listing."""
 
@@ -40,9 +45,10 @@ _PAGE = 1000
 class GcsStore(BucketFolder):
     """Objects below `gs://<bucket>/<folder>/`, each written once.
 
-    Credentials are Google's application default ones: workload identity, a service account's key named by
-    GOOGLE_APPLICATION_CREDENTIALS, or the metadata server. With an emulator (STORAGE_EMULATOR_HOST) there are none,
-    and only with an emulator: gcsfs left to itself would fall back to anonymous access, which ends in a puzzling 401.
+    Credentials are those in GOOGLE_APPLICATION_CREDENTIALS_JSON, else Google's application default ones: workload
+    identity, a service account's key in the file that GOOGLE_APPLICATION_CREDENTIALS names, or the metadata server.
+    Without the first, there are none with an emulator (STORAGE_EMULATOR_HOST), and only with an emulator: gcsfs left to
+    itself would fall back to anonymous access, which ends in a puzzling 401.
     """
 
     def __init__(self, *, bucket: str, folder: str, deadline_s: float) -> None:
@@ -53,14 +59,17 @@ class GcsStore(BucketFolder):
         # Timeouts of one try, so that a connection gone silent is retried inside the deadline.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=20)
         emulated = bool(os.environ.get(EMULATOR))
+        key = os.environ.get(KEY)
         try:
             self._gcs = gcsfs.GCSFileSystem(
-                token="anon" if emulated else "google_default",
+                token=_credentials(key) if key else "anon" if emulated else "google_default",
                 access="read_write",
                 # An egress proxy of the cluster's (HTTPS_PROXY) leads to Google; an emulator is near.
                 session_kwargs={"timeout": timeout, "trust_env": not emulated},
                 skip_instance_cache=True,
             )
+        except UrlUnsupported:
+            raise
         except Exception as error:
             raise Unreachable(
                 f"no credentials for {self.url}: {error}. Give the pods' service account a workload identity"
@@ -199,6 +208,18 @@ class GcsStore(BucketFolder):
 
     def _no_bucket(self, what: str) -> Unreachable:
         return Unreachable(f"cannot {what} in {self.url}: bucket {self._bucket!r} does not exist")
+
+
+def _credentials(key: str) -> Any:
+    """Return the credentials that a service account's key holds; nothing of it may get into a message."""
+    try:
+        known = json.loads(key)
+        return service_account.Credentials.from_service_account_info(known, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise UrlUnsupported(
+            f"{KEY} holds no service account's key ({type(error).__name__}): it must be the text of the JSON file that "
+            "`gcloud iam service-accounts keys create` writes"
+        ) from None
 
 
 class _Body(io.BytesIO):

@@ -32,6 +32,8 @@ class Meddler:
     def __init__(self, port: int) -> None:
         self.fate: Callable[[str, str], Fate | int | None] = lambda method, path: None
         self.struck: list[str] = []
+        self.authorizations: list[str | None] = []
+        """What each request has said of who makes it."""
         self.forget_conditions = False
         self.halt_body_at: int | None = None
         self.halted = threading.Event()
@@ -115,6 +117,7 @@ class Meddler:
             self._pass_on_what_came(handler, body)
             handler.close_connection = True
             return
+        self.authorizations.append(handler.headers.get("Authorization"))
         fate = self.fate(handler.command, handler.path)
         if fate is not None:
             self.struck.append(handler.command)
