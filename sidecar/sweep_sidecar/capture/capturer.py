@@ -107,6 +107,7 @@ class Capturer:
     _folders: frozenset[str] = frozenset()
     _torn_looks: int = 0
     _inline_left: int = 0
+    _newest: Look | None = None
     _said: set[str] = field(default_factory=set)
 
     def adopt(self, generation: Generation, *, read: Callable[[str, FileVersion], bytes]) -> Counted:
@@ -123,6 +124,7 @@ class Capturer:
         for path, version in generation.files.items():
             tracked = self._adopted(path, version)
             self._tracked[path] = tracked
+            self._newest = None
             counted[path] = tracked.counted
             if path in generation.progress and tracked.counted is None:
                 counted[path] = self._counted_content(path, read(path, version))
@@ -169,6 +171,7 @@ class Capturer:
             version = tracked.version.after_publishing(seq)
             growing = replace(tracked.growing, version=version) if tracked.growing else None
             self._tracked[path] = replace(tracked, version=version, growing=growing)
+        self._newest = None
 
     def _whole(self, *, last: bool) -> Look:
         settling = Settling(clock_ns=self.clock_ns, monotonic=self.monotonic, sleep=self.sleep, at_rest=last)
@@ -195,6 +198,7 @@ class Capturer:
             tree = scan()
         self._torn_looks = 0
         self._tracked = one.taken
+        self._newest = None
         self._waiting = {path: self._still_waiting(path, left) for path, left in one.left.items()}
         self._folders = one.folders
         return self._seen(unsettled=self._unsettled(last=last))
@@ -250,8 +254,10 @@ class Capturer:
 
     def _vouched(self) -> frozenset[str]:
         """Return what was taken with a manifest and may be on its way again: not for ever."""
-        there = {*self._tracked, *(str(above) for path in self._tracked for above in PurePosixPath(path).parents)}
-        bases = {path.removesuffix(SUFFIX) for path in self._tracked if path.endswith(SUFFIX)} & there
+        bases = {path.removesuffix(SUFFIX) for path in self._tracked if path.endswith(SUFFIX)}
+        if not bases:
+            return frozenset()
+        bases &= {*self._tracked, *(str(above) for path in self._tracked for above in PurePosixPath(path).parents)}
         looks = {path: waiting.looks for path, waiting in self._waiting.items()}
         return frozenset(base for base in bases if looks.get(base, 0) < _LOOKS_TO_SETTLE)
 
@@ -322,13 +328,20 @@ class Capturer:
         return replace(self._seen(unsettled=None), refusal=Problem(reason, message))
 
     def _seen(self, *, unsettled: Problem | None) -> Look:
+        if self._newest is None:
+            self._newest = self._looked()
+        full = nearly_full(self.root)
+        return replace(
+            self._newest,
+            unsettled=unsettled,
+            nearly_full=Problem("SnapshotVolumeNearlyFull", full) if full else None,
+        )
+
+    def _looked(self) -> Look:
         counted = {path: tracked.counted for path, tracked in self._tracked.items()}
         progress = counting(counted, named=self.named)
-        full = nearly_full(self.root)
         return Look(
             files={path: tracked.version for path, tracked in sorted(self._tracked.items())},
             counted=united([counted[path] or Counted() for path in progress]),
             progress=progress,
-            unsettled=unsettled,
-            nearly_full=Problem("SnapshotVolumeNearlyFull", full) if full else None,
         )

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from resumable_sweep.contract.environment import PRIVATE_FOLDER
-
 TEMPORARY = (
     (r"\.tmp$|\.tmp-|\.tmp\.[0-9]+$", ("x.tmp", "x.tmp-1a2b", "x.tmp.4711")),
     (r"^\..*tmp", (".tmpa1b2", ".x.tmp.3")),
@@ -29,12 +27,6 @@ _TEMPORARY = re.compile("|".join(pattern for pattern, _ in TEMPORARY))
 def is_temporary(name: str) -> bool:
     """Return whether a file or folder of this name belongs to no checkpoint, nor does what is in it."""
     return _TEMPORARY.search(name) is not None
-
-
-def is_mirrored(path: str) -> bool:
-    """Return whether a file or folder, by its path in the snapshot directory, may belong to a checkpoint."""
-    parts = path.split("/")
-    return parts[0] != PRIVATE_FOLDER and not is_temporary(parts[-1])
 
 
 def fits(path: str, pattern: str) -> bool:

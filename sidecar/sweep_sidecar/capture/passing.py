@@ -71,14 +71,16 @@ class Pass:
         LogInvalid, Unreadable, Unreachable
         """
         groups = self.groups_in(first)
+        taker = self.taker_for(first)
         recording = [group for group in groups if group.is_recording]
         for group in recording:
-            self._take(group, first)
+            self._take(group, taker)
         second = first
         if recording:
             # A record may speak of a file that was not there yet when the first scan came by, and of one that is not
             # there any more, because a later record says so.
             second = self.scan()
+            taker = self.taker_for(second)
             removed = first.files.keys() - second.files.keys()
             if removed:
                 raise Torn(f"{min(removed)} was renamed or removed")
@@ -95,17 +97,18 @@ class Pass:
                     raise Torn(f"{group.path} was added")
         for group in groups:
             if not group.is_recording:
-                self._take(group, second)
+                self._take(group, taker)
         self._keep_named(second)
         self.folders = frozenset(group.path for group in groups if group.kind is Kind.FOLDER)
         if not self.at_rest:
             self._check(first, second, self.scan(), recording=recording)
 
-    def _take(self, group: Group, tree: Tree) -> None:
-        found = {path: tree.files[path] for path in group.members if path in tree.files}
+    def _take(self, group: Group, taker: Taker) -> None:
+        there = taker.tree.files
+        found = {path: there[path] for path in group.members if path in there}
         try:
             self._check_news(group, found)
-            taken = self.taker_for(tree).take(group)
+            taken = taker.take(group)
         except Gone as error:
             raise Torn(f"{group.path} was renamed or removed") from error
         except (NotWhole, InUse) as error:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from sweep_sidecar.capture.names import is_mirrored
+from resumable_sweep.contract.environment import PRIVATE_FOLDER
+from sweep_sidecar.capture.names import is_temporary
 from sweep_sidecar.capture.opening import Unreadable
 from sweep_sidecar.capture.steady import Fingerprint, fingerprint_of
 
@@ -55,7 +56,7 @@ def tree_of(root: Path, folder: str = "") -> Tree:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
-                    if is_mirrored(path):
+                    if not is_temporary(entry.name) and path != PRIVATE_FOLDER:
                         _note(tree, root, entry, path, folders)
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -65,10 +66,11 @@ def tree_of(root: Path, folder: str = "") -> Tree:
 
 
 def _note(tree: Tree, root: Path, entry: os.DirEntry[str], path: str, folders: list[str]) -> None:
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise Unreadable(repr(path), error) from error
+    if not path.isascii():
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise Unreadable(repr(path), error) from error
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -89,15 +91,16 @@ def _follow(tree: Tree, root: Path, path: str) -> None:
     """Take a link to a file of the same directory for a copy of that file; leave out all other links."""
     try:
         target = _inside(root, path, (root / path).readlink())
-        status = os.lstat(root / target) if target else None
+        if target is None or not _is_mirrored(target):
+            tree.left_out[path] = "a link to what is not stored"
+            return
+        status = os.lstat(root / target)
     except FileNotFoundError:
         tree.left_out[path] = "a link to nothing"
         return
     except OSError as error:
         raise Unreadable(root / path, error) from error
-    if target is None or not all(is_mirrored(part) for part in target.split("/")):
-        tree.left_out[path] = "a link to what is not stored"
-    elif status is not None and stat.S_ISREG(status.st_mode):
+    if stat.S_ISREG(status.st_mode):
         tree.links[path] = target
         tree.files[path] = fingerprint_of(status)
     else:
@@ -120,3 +123,8 @@ def _inside(root: Path, path: str, target: Path) -> str | None:
         else:
             parts.pop()
     return "/".join(parts) or None
+
+
+def _is_mirrored(path: str) -> bool:
+    parts = path.split("/")
+    return parts[0] != PRIVATE_FOLDER and not any(is_temporary(part) for part in parts)

@@ -381,3 +381,120 @@ def test_what_is_stored_is_always_what_was_there(
                     return reader.content(version, what=path)  # type: ignore[arg-type]
 
                 shard.capturer.adopt(generation, read=read)
+
+
+def test_links_to_files_of_the_directory_are_taken_as_copies_and_no_others(
+    shard: Shard, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard.write("steps/7.bin", b"seven")
+    (tmp_path / "secret").write_bytes(b"not yours")
+    links = {
+        "last.bin": "steps/7.bin",
+        "steps/last.bin": "7.bin",
+        "steps/up.bin": "../steps/7.bin",
+        "absolute.bin": str(shard.root / "steps/7.bin"),
+        "out": "../secret",
+        "far": str(tmp_path / "secret"),
+        "folder": "steps",
+        "nothing": "missing",
+        "inner": ".sweep/ack.json",
+        "round": "round",
+    }
+    for path, target in links.items():
+        (shard.root / path).symlink_to(target)
+    os.mkfifo(shard.root / "pipe")
+    for _ in range(2):
+        shard.publish(shard.capturer.look())
+    taken = ("last.bin", "steps/last.bin", "steps/up.bin", "absolute.bin", "steps/7.bin")
+    assert shard.stored() == dict.fromkeys(taken, b"seven")
+    said = [record.getMessage().split(":")[0] for record in caplog.records if "not stored" in record.getMessage()]
+    assert sorted(said) == [
+        "far is a link to what is not stored",
+        "folder is a link to no file",
+        "inner is a link to what is not stored",
+        "nothing is a link to nothing",
+        "out is a link to what is not stored",
+        "pipe is a pipe",
+        "round is a link to no file",
+    ]
+    shard.write("steps/7.bin", b"eight")
+    shard.publish(shard.capturer.look())
+    assert shard.stored()["last.bin"] == b"eight"
+
+
+@pytest.mark.parametrize("swapped", ["folder", "file", "pipe"])
+def test_no_link_is_followed_that_takes_a_files_place_after_the_scan(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/token").write_bytes(b"the sidecar's own")
+    shard.write("inside/token", b"mine")
+    opened = os.open
+
+    def swap() -> None:
+        if swapped == "folder":
+            (shard.root / "inside").rename(shard.root / "former.tmp")
+            (shard.root / "inside").symlink_to(tmp_path / "outside")
+            return
+        (shard.root / "inside/token").unlink()
+        if swapped == "pipe":
+            os.mkfifo(shard.root / "inside/token")
+        else:
+            (shard.root / "inside/token").symlink_to(tmp_path / "outside/token")
+
+    def swapping(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        monkeypatch.undo()
+        swap()
+        return opened(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", swapping)
+    look = shard.capturer.look()
+    assert not look.is_torn
+    assert look.files == {}
+
+
+def test_a_look_at_what_has_not_changed_opens_nothing(shard: Shard, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard.write("results.jsonl", HEADER + line(1) + b"torn")
+    shard.write("state", b"x")
+    shard.write_pair("pair", b"x")
+    shard.publish(shard.capturer.look())
+    calls: list[object] = []
+    monkeypatch.setattr(os, "open", lambda *arguments, **options: calls.append(arguments))
+    assert len(shard.capturer.look().files) == 4
+    assert calls == []
+
+
+def test_a_log_that_grows_is_read_in_full_every_ten_minutes(tmp_path: Path) -> None:
+    now_s = [0.0]
+    shard = Shard(tmp_path / "snapshot", monotonic=lambda: now_s[0])
+    padding = b"".join(line("pad", "x" * 1000) for _ in range(100))
+    shard.write("results.jsonl", HEADER + line(1, "old") + padding)
+    shard.publish(shard.capturer.look())
+    with (shard.root / "results.jsonl").open("r+b") as file:
+        file.seek(len(HEADER))
+        file.write(line(1, "new"))
+    for number, at_s in enumerate((599.0, 601.0)):
+        shard.append("results.jsonl", line(2 + number))
+        now_s[0] = at_s
+        shard.publish(shard.capturer.look())
+        assert (line(1, "old") in shard.stored()["results.jsonl"]) is (at_s < 600)
+    assert shard.stored()["results.jsonl"] == (shard.root / "results.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("size_mib", "free_mib", "is_full"),
+    [(10_000, 501, False), (10_000, 499, True), (500, 65, False), (500, 63, True), (100, 21, False), (100, 19, True)],
+)
+def test_a_volume_that_is_nearly_full_is_told_and_looked_at_all_the_same(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch, size_mib: int, free_mib: int, is_full: bool
+) -> None:
+    room = os.statvfs_result((4096, 4096, size_mib * 256, free_mib * 256, free_mib * 256, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+    shard.write("state", b"x")
+    look = shard.capturer.look()
+    assert set(look.files) == {"state"}
+    assert look.refusal is look.unsettled is None
+    assert (look.nearly_full is not None) is is_full
+    if look.nearly_full:
+        assert look.nearly_full.reason == "SnapshotVolumeNearlyFull"
+        assert f"has {free_mib} MiB free of {size_mib} MiB" in look.nearly_full.message
