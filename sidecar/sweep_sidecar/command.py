@@ -21,7 +21,6 @@ from resumable_sweep.contract.outcome import Exit, Outcome
 from resumable_sweep.contract.report import Answer, Report
 from sweep_sidecar import push, succession
 from sweep_sidecar.drift import Drifted
-from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete, merge, resolve, retain
 from sweep_sidecar.items import ItemsChanged
 from sweep_sidecar.log.entry import CheckpointCorrupt
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
@@ -35,8 +34,6 @@ from sweep_sidecar.notice.watch import NoticeWatch
 from sweep_sidecar.push import HttpOperator, Pusher, ReportNumbers
 from sweep_sidecar.restore import ResumeFileMissing, report_of, restored_attempt, restored_report
 from sweep_sidecar.restore_progress import RestoreProgress
-from sweep_sidecar.retaining import Span
-from sweep_sidecar.retention import LogMoved
 from sweep_sidecar.room import SnapshotVolumeTooSmall
 from sweep_sidecar.settings import AttemptSettings, RunSettings, SettingsInvalid
 from sweep_sidecar.store import Store, StoreNotCreateOnly, Unreachable, UrlUnsupported, open_store
@@ -61,14 +58,11 @@ _EXITS: tuple[tuple[type[Exception], Exit, str], ...] = (
     (ItemsChanged, Exit.ITEMS_CHANGED, "ItemsChanged"),
     (SnapshotVolumeTooSmall, Exit.SNAPSHOT_VOLUME_TOO_SMALL, "SnapshotVolumeTooSmall"),
     (StoreNotCreateOnly, Exit.STORE_NOT_CREATE_ONLY, "StoreNotCreateOnly"),
-    (Incomplete, Exit.INCOMPLETE, "Incomplete"),
-    (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
     (Drifted, Exit.DRIFT, "Drift"),
-    (LogMoved, Exit.FAILED, "LogMoved"),
     (Superseded, Exit.SUPERSEDED, "Superseded"),
     (ShardComplete, Exit.COMPLETE, "Complete"),
 )
-"""Errors with an exit code and a reason of their own."""
+"""Errors with an exit code and a reason of their own; the run's roles have others besides."""
 
 
 def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
@@ -222,6 +216,8 @@ def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) ->
 
 
 def _resolve(environment: Mapping[str, str], items: Path) -> tuple[Exit, Outcome]:
+    from sweep_sidecar.housekeeping import resolve
+
     settings = RunSettings.from_environment(environment)
     try:
         text = items.read_text(encoding="utf-8")
@@ -234,6 +230,8 @@ def _resolve(environment: Mapping[str, str], items: Path) -> tuple[Exit, Outcome
 
 
 def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
+    from sweep_sidecar.housekeeping import merge
+
     settings = RunSettings.from_environment(environment)
     store = _patiently(lambda: open_store(settings.store_url))
     merged = _patiently(lambda: merge(store, settings))
@@ -257,6 +255,9 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
 
 
 def _retain(environment: Mapping[str, str], options: argparse.Namespace) -> tuple[Exit, Outcome]:
+    from sweep_sidecar.housekeeping import retain
+    from sweep_sidecar.retaining import Span
+
     settings = RunSettings.from_environment(environment)
     try:
         span = Span(generations=options.generations, after_s=options.after)
@@ -299,7 +300,16 @@ def _patiently(
 
 
 def _failure(error: Exception) -> tuple[Exit, Outcome]:
-    for kind, code, reason in _EXITS:
+    # Imported where it is used: a pod of an attempt waits for all that its two containers import.
+    from sweep_sidecar.housekeeping import DuplicateKeys, Incomplete
+    from sweep_sidecar.retention import LogMoved
+
+    of_runs: tuple[tuple[type[Exception], Exit, str], ...] = (
+        (Incomplete, Exit.INCOMPLETE, "Incomplete"),
+        (DuplicateKeys, Exit.DUPLICATE_KEYS, "DuplicateKeys"),
+        (LogMoved, Exit.FAILED, "LogMoved"),
+    )
+    for kind, code, reason in (*_EXITS, *of_runs):
         if isinstance(error, kind):
             return code, Outcome(reason, str(error))
     _LOG.error("this is a defect of the sidecar", exc_info=error)

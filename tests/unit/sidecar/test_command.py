@@ -160,6 +160,15 @@ def test_a_mirror_without_a_restore_ends_at_once(run: Run) -> None:
     assert "run `restore` first" in outcome["message"]
 
 
+def test_an_attempts_containers_do_not_wait_for_what_only_a_runs_pods_need() -> None:
+    program = "import sys, sweep_sidecar.command; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "sweep_sidecar.mirror.life" in loaded
+    assert not {name for name in loaded if name.startswith(("sweep_sidecar.housekeeping", "sweep_sidecar.inspection"))}
+    assert not loaded & {"fsspec", "aiohttp", "gcsfs", "s3fs", "adlfs"}
+
+
 def _wait(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
