@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from resumable_sweep.contract.outcome import Exit
-from resumable_sweep.contract.report import Answer, Report, Stage, parsed_report
+from resumable_sweep.contract.report import Answer, Report, Stage
 from sweep_sidecar import layout
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
 from sweep_sidecar.log.shard_log import LogReader
@@ -24,6 +21,7 @@ from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.restore import Restored, report_of, restored_attempt
 from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.succession import LOOK_EVERY_S, Turn
+from unit.sidecar.http_operator import HttpOperator
 from unit.sidecar.pods import HEADER, Cluster, last_line, line, never
 from unit.sidecar.whole_life import Run, expected
 
@@ -229,39 +227,9 @@ def test_damage_is_judged_when_the_shard_is_taken(
     assert (restored.items, restored.problem) == (1, "CheckpointFellBack")
 
 
-class Operator:
-    """The operator's HTTP endpoint."""
-
-    def __init__(self) -> None:
-        self.told: list[Report] = []
-        self.answer = Answer()
-        operator = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                operator.told.append(parsed_report(json.loads(body)))
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(operator.answer.to_json().encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
 @pytest.fixture
-def operator() -> Iterator[Operator]:
-    operator = Operator()
+def operator() -> Iterator[HttpOperator]:
+    operator = HttpOperator()
     yield operator
     operator.close()
 
@@ -274,7 +242,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("by", ["operator", "complete"])
-def test_the_whole_of_it_in_processes(run: Run, operator: Operator, by: str) -> None:
+def test_the_whole_of_it_in_processes(run: Run, operator: HttpOperator, by: str) -> None:
     """However it comes by its turn, what is merged is what an undisturbed run gives."""
     first = run.pod_environment(0, 0)
     run.role("restore", expect=0, environment=first)
