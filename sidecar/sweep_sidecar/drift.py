@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -69,7 +70,8 @@ def admit(store: Store, made_of: MadeOf, *, allowed: Collection[str], attempt: i
                 raise Drifted(_text(store, differences, refused))
             _LOG.warning("going on with a drift that is allowed: %s", "; ".join(differences.values()))
         fields = {"schema_version": SCHEMA_VERSION, "attempt": attempt, "time": clock(), **asdict(made_of)}
-        if store.create(layout.run_key(free), canonical_json(fields).encode() + b"\n") is Creation.CREATED:
+        data = canonical_json({**fields, "record_sha256": _own_sha256(fields)}).encode() + b"\n"
+        if store.create(layout.run_key(free), data) is Creation.CREATED:
             return
 
 
@@ -87,7 +89,8 @@ def newest_record(store: Store) -> MadeOf | None:
 def _recorded_twice(store: Store, once: tuple[list[MadeOf], int]) -> tuple[list[MadeOf], int]:
     """Return what two reads in a row agree on; where nothing is recorded, there is nothing to read again.
 
-    A record has no digest: one that was garbled on its way would refuse what fits, or let in what does not.
+    One that was garbled on its way is passed over, and one of an earlier release has no digest to tell it by: what is
+    left would refuse what fits, or let in what does not.
     """
     while once[1]:
         again = _recorded(store)
@@ -109,7 +112,14 @@ def _recorded(store: Store) -> tuple[list[MadeOf], int]:
     return known, max((layout.run_number(entry.key) for entry in found), default=-1) + 1
 
 
+def _own_sha256(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+
+
 def _parsed(fields: Mapping[str, Any]) -> MadeOf:
+    others = {name: value for name, value in fields.items() if name != "record_sha256"}
+    if "record_sha256" in fields and fields["record_sha256"] != _own_sha256(others):
+        raise ValueError("it does not fit the digest that it holds")
     return MadeOf(
         shards=int(fields["shards"]),
         items_sha256=str(fields["items_sha256"]),

@@ -17,6 +17,9 @@ from sweep_operator.pods.sidecar import security_context
 _ITEMS_DIR = "/sweep/items"
 _INLINE_KEY = "items.json"
 _VOLUME = "sweep-items"
+_SCRATCH = "sweep-scratch"
+_SCRATCH_SIZE = "50Gi"
+"""Most of a node's disk that a merge may use; it needs a few times as much as the results have."""
 
 
 def items_config_map(sweep: Sweep) -> dict[str, Any] | None:
@@ -79,6 +82,10 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         volumes.append({"name": _VOLUME, "configMap": source})
         container["args"] = [role.value, "--items", f"{_ITEMS_DIR}/{key}"]
         container["volumeMounts"] = [{"name": _VOLUME, "mountPath": _ITEMS_DIR, "readOnly": True}]
+    if role is Role.MERGE:
+        # Its root file system is read-only, and without a place for its tables it would hold all results in memory.
+        volumes.append({"name": _SCRATCH, "emptyDir": {"sizeLimit": _SCRATCH_SIZE}})
+        container["volumeMounts"] = [{"name": _SCRATCH, "mountPath": "/tmp"}]
     pod: dict[str, Any] = {
         # The kubelet tries again by itself, with growing pauses: the verbs are idempotent. Retention may read all that
         # is kept before it fails: it waits longer.

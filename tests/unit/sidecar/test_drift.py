@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from sweep_operator.api.spec import ResumableSweepSpec
-from sweep_sidecar.drift import ALL, PARTS, Drifted, MadeOf, admit
+from sweep_sidecar.drift import ALL, PARTS, Drifted, MadeOf, admit, newest_record
 from sweep_sidecar.store import Unreachable
 from unit.sidecar.memory_store import GarblingStore, MemoryStore
 from unit.sidecar.pods import HEADER, Cluster, line
@@ -137,3 +138,24 @@ def test_the_specification_names_the_same_parts() -> None:
     annotated = get_type_hints(ResumableSweepSpec)["allow_drift"]
     (literal,) = get_args(annotated)
     assert set(get_args(literal)) == {ALL, *PARTS.values()}
+
+
+def test_a_record_of_which_one_letter_has_changed_says_nothing() -> None:
+    store = MemoryStore()
+    admitted(store, BEFORE)
+    (key,) = store.objects
+    store.objects[key] = store.objects[key].replace(b"lr:1", b"lr:2")
+    assert newest_record(store) is None
+    admitted(store, BEFORE)
+    assert newest_record(store) == BEFORE
+    assert len(store.objects) == 2
+
+
+def test_a_record_of_an_earlier_release_counts_without_a_digest() -> None:
+    store = MemoryStore()
+    admitted(store, BEFORE)
+    (key,) = store.objects
+    fields = json.loads(store.objects[key])
+    del fields["record_sha256"]
+    store.objects[key] = json.dumps(fields).encode()
+    assert newest_record(store) == BEFORE

@@ -61,6 +61,14 @@ def test_merging_needs_only_the_store() -> None:
     }
 
 
+def test_a_merge_has_a_place_for_its_tables_though_all_else_is_read_only() -> None:
+    spec = built(Role.MERGE)["spec"]
+    (volume,) = spec["volumes"]
+    assert volume["emptyDir"] == {"sizeLimit": "50Gi"}
+    assert spec["containers"][0]["volumeMounts"] == [{"name": volume["name"], "mountPath": "/tmp"}]
+    assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 def test_it_is_small_and_goes_to_any_node_under_the_sweep_s_account() -> None:
     template = {
         "spec": {
