@@ -44,13 +44,15 @@ def _nothing(_files: Files) -> Any:
 class Client:
     """A program: `image` and `args` of its container, and the fields of its sweep's `spec` and `spec.checkpoint`.
 
-    `essence` reduces the files of the last generation to what every run must leave alike.
+    `essence` reduces the files of the last generation to what every run must leave alike. `exit_on_sigterm` is the
+    status with which the program ends when it is told to stop; None for one that takes no notice.
     """
 
     image: str
     args: tuple[str, ...] = ()
     checkpoint: Mapping[str, Any]
     spec: Mapping[str, Any] = field(default_factory=dict)
+    exit_on_sigterm: int | None = None
     essence: Callable[[Files], Any] = _all_of_them
 
     def manifest(self, ground: Ground, *, name: str, namespace: str) -> dict[str, Any]:
@@ -117,14 +119,20 @@ CLIENTS: Mapping[str, Client] = {
         image="pacer",
         checkpoint={"file": "results.jsonl"},
         spec={"items": {"matrix": {"n": list(range(40)), "seconds": [1]}}},
+        exit_on_sigterm=143,
         essence=_nothing,
     ),
     "mime": Client(image="mime", checkpoint={"file": "confinement.h5.progress.json"}),
-    "maddening": Client(image="maddening", checkpoint={"file": "maddening_preempt_snapshot.npz"}),
+    "maddening": Client(image="maddening", checkpoint={"file": "maddening_preempt_snapshot.npz"}, exit_on_sigterm=0),
     "gmat": Client(image="gmat", checkpoint={"file": "manifest.jsonl", "progress": "Gmat"}, essence=_without_times),
-    "shell": Client(image="shell", checkpoint={"file": "step"}),
-    "orbax": Client(image="folders", args=("orbax",), checkpoint={"file": "checkpoints", "commit": ["orbax"]}),
+    "shell": Client(image="shell", checkpoint={"file": "step"}, exit_on_sigterm=143),
+    "orbax": Client(
+        image="folders", args=("orbax",), checkpoint={"file": "checkpoints", "commit": ["orbax"]}, exit_on_sigterm=143
+    ),
     "torch-dcp": Client(
-        image="folders", args=("torch-dcp",), checkpoint={"file": "checkpoints", "commit": ["torch-dcp"]}
+        image="folders",
+        args=("torch-dcp",),
+        checkpoint={"file": "checkpoints", "commit": ["torch-dcp"]},
+        exit_on_sigterm=143,
     ),
 }
