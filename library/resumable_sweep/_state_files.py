@@ -34,6 +34,7 @@ from resumable_sweep.contract.manifest import (
     Manifest,
     manifest_path,
     parsed_manifest,
+    pending_path,
     sha256_of_file,
     sha256_of_files,
 )
@@ -44,11 +45,6 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 class StateInvalid(SettingsInvalid):
     """What is to be saved cannot be; the message says why, and the mend."""
-
-
-def pending_path(path: Path) -> Path:
-    """Return where the manifest of what will be `path` waits, under a name that no mirror takes for a result."""
-    return path.with_name(f".{path.name}{SUFFIX}.tmp.pending")
 
 
 def backups_of(path: Path) -> list[Path]:

@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from resumable_sweep._state_files import backups_of, fault_of, pending_path
-from resumable_sweep.contract.manifest import SUFFIX, Manifest, manifest_path, parsed_manifest, unreadable
+from resumable_sweep._state_files import backups_of, fault_of
+from resumable_sweep.contract.manifest import (
+    SUFFIX,
+    Manifest,
+    manifest_path,
+    parsed_manifest,
+    pending_path,
+    unreadable,
+)
 
 _LOOKS = 5
 """How often a checkpoint is looked at anew because it was replaced meanwhile."""

@@ -14,6 +14,7 @@ from resumable_sweep.contract.canonical import canonical_json
 
 SCHEMA_VERSION = 1
 SUFFIX = ".manifest.json"
+_PENDING = f"{SUFFIX}.tmp.pending"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -64,6 +65,16 @@ class Manifest:
 def manifest_path(file: Path) -> Path:
     """Return where the manifest of `file` lies: beside it."""
     return file.with_name(file.name + SUFFIX)
+
+
+def pending_path(file: Path) -> Path:
+    """Return where the manifest of what will be `file` waits, under a name that no mirror takes for a result."""
+    return file.with_name(f".{file.name}{_PENDING}")
+
+
+def awaited_name(name: str) -> str | None:
+    """Return the name of the checkpoint whose manifest waits under the name `name`, None where it is no such name."""
+    return name[1 : -len(_PENDING)] if name.startswith(".") and name.endswith(_PENDING) else None
 
 
 def parsed_manifest(text: str | bytes) -> Manifest:

@@ -50,7 +50,7 @@ def checkpoint_folders(tree: Tree, commit: Sequence[str], *, known: Collection[s
     """
     found: dict[str, CheckpointFolder] = {}
     for path in tree.folders:
-        if path + SUFFIX in tree.files:
+        if path + SUFFIX in tree.files or path in tree.awaited:
             found[path] = CheckpointFolder(path=path, manifest=path + SUFFIX)
     for entry in commit:
         for path, markers in _candidates(tree, entry).items():

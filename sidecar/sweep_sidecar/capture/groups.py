@@ -86,11 +86,17 @@ def groups_of(
         names.difference_update(manifest)
         if inside[path] or manifest:
             groups.append(Group(Kind.FOLDER, path, (*sorted(inside[path]), *manifest), folder))
-    groups += [group for path in names if (group := _group(path, names, is_log, vouched))]
+    groups += [group for path in names if (group := _group(path, names, is_log, vouched, tree.awaited))]
     return sorted(groups, key=lambda group: (group.kind, group.path))
 
 
-def _group(path: str, names: Collection[str], is_log: Callable[[str], bool], vouched: Collection[str]) -> Group | None:
+def _group(
+    path: str,
+    names: Collection[str],
+    is_log: Callable[[str], bool],
+    vouched: Collection[str],
+    awaited: Collection[str],
+) -> Group | None:
     """Return the group that a file leads, None where it belongs to another's."""
     base = path.removesuffix(SUFFIX)
     if base != path and base in names:
@@ -101,8 +107,8 @@ def _group(path: str, names: Collection[str], is_log: Callable[[str], bool], vou
         return None
     if is_log(path):
         return Group(Kind.LOG, path, (path,))
-    # Progress never counts without its manifest: this is the moment between the two.
-    if path + SUFFIX in names or path.endswith(MIME_SUFFIX):
+    # Progress never counts without its manifest, nor does a checkpoint of which it waits: this is the moment between.
+    if path + SUFFIX in names or path.endswith(MIME_SUFFIX) or path in awaited:
         return Group(Kind.PAIR, path, (path, path + SUFFIX))
     companions = tuple(path + ending for ending in COMPANIONS if path + ending in names)
     if companions:

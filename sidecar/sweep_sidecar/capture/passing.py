@@ -154,7 +154,9 @@ class Pass:
     def _check_news(self, group: Group, found: Mapping[str, Fingerprint]) -> None:
         """Raise NotWhole again where a group was not whole and is as it was, instead of reading it all again."""
         before = self.left_before.get(group.path)
-        if before is None or before.is_in_use or before.is_unsteady or before.found != found:
+        if before is None or before.kind is not group.kind or before.is_in_use or before.is_unsteady:
+            return
+        if before.found != found:
             return
         if all(self.is_settled(one) for one in found.values()):
             raise NotWhole(before.why)

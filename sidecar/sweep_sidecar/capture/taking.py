@@ -176,6 +176,8 @@ class Taker:
     def _check_marked(self, group: Group) -> None:
         folder = group.folder
         if folder.manifest:
+            if folder.manifest not in self.tree.files:
+                raise NotWhole(f"{group.path} has no {folder.manifest} beside it")
             return
         if not folder.markers:
             raise NotWhole(f"{group.path or 'the directory'} has no commit marker")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from resumable_sweep.contract.environment import PRIVATE_FOLDER
+from resumable_sweep.contract.manifest import awaited_name
 from sweep_sidecar.capture.names import is_temporary
 from sweep_sidecar.capture.opening import Unreadable
 from sweep_sidecar.capture.steady import Fingerprint, fingerprint_of
@@ -23,6 +24,7 @@ class Tree:
 
     `files` are what belongs to the checkpoint, with their fingerprints; `links` say of those that are symbolic links
     which file they lead to; `folders` are all folders with their inode; `left_out` says of what is no file why;
+    `awaited` are the checkpoints whose manifest is on its way, so that they do not count without it;
     `renewed_ns` are the times at which a file was last added to each folder, or removed from it.
     """
 
@@ -30,6 +32,7 @@ class Tree:
     links: dict[str, str] = field(default_factory=dict)
     folders: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    awaited: set[str] = field(default_factory=set)
     renewed_ns: dict[str, int] = field(default_factory=dict)
 
     def below(self, folder: str) -> Mapping[str, Fingerprint]:
@@ -58,6 +61,8 @@ def tree_of(root: Path, folder: str = "") -> Tree:
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if not is_temporary(entry.name) and path != PRIVATE_FOLDER:
                         _note(tree, root, entry, path, folders)
+                    elif name := awaited_name(entry.name):
+                        tree.awaited.add(f"{folder}/{name}" if folder else name)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resumable_sweep._state_files import manifest_of
 from resumable_sweep.contract.manifest import manifest_path, parsed_manifest
 from sweep_sidecar.capture.capturer import Look
 from sweep_sidecar.content import BLOB_BYTES, ContentReader
@@ -131,6 +132,20 @@ def test_a_pair_is_taken_only_when_it_fits(shard: Shard) -> None:
     shard.write_pair("state.bin", b"new")
     shard.publish(shard.capturer.look())
     assert shard.stored()["state.bin"] == b"new"
+
+
+@pytest.mark.parametrize("path", ["state", "state/weights"], ids=["a file", "a folder"])
+def test_a_checkpoint_whose_manifest_is_on_its_way_waits_for_it(shard: Shard, path: str) -> None:
+    # As the library saves one for the first time: the data takes its place before its manifest does.
+    shard.write(".state.manifest.json.tmp.pending", b"")
+    shard.write(path, b"of step 1")
+    assert shard.capturer.look().files == {}
+    target = shard.root / "state"
+    manifest = manifest_of(target, {}).to_json()
+    (shard.root / ".state.manifest.json.tmp.pending").write_text(manifest)
+    (shard.root / ".state.manifest.json.tmp.pending").rename(shard.root / "state.manifest.json")
+    shard.publish(shard.capturer.look())
+    assert shard.stored() == {path: b"of step 1", "state.manifest.json": manifest.encode()}
 
 
 def test_a_pair_that_never_fits_is_a_problem_in_the_end(shard: Shard) -> None:
