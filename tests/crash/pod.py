@@ -15,7 +15,7 @@ from crash.every_file import EveryFile, changes
 from crash.interposer import Call, Perform, die
 from crash.life import Life, Tell, begun, ended
 from crash.reins import Bridle, Gate, Reins
-from crash.styles import ITEMS, Style
+from crash.style import ITEMS, Style
 from resumable_sweep._durability import Acknowledgements
 from resumable_sweep.contract.acknowledgement import acknowledgement_path, parsed_acknowledgement
 from resumable_sweep.contract.items import items_of_list, lines_of

@@ -90,9 +90,9 @@ def generations(shard: Shard) -> Iterator[tuple[int, dict[str, bytes]]]:
 
 
 def come_to(shard: Shard) -> dict[str, bytes]:
-    """Return what the shard has come to: its merged results, or else the files of its newest generation."""
+    """Return what the shard has come to: its merged results, or else what the files of its newest generation say."""
     if not shard.style.counts:
-        return dict(list(generations(shard))[-1][1])
+        return shard.style.comes_to(list(generations(shard))[-1][1])
     merged = merge(
         shard.store,
         RunSettings(store_url=shard.url, run_id="run", shards=1, items_sha256=shard.items_sha256),

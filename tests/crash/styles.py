@@ -8,83 +8,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resumable_sweep import ResumableSweep
-from resumable_sweep.contract.log_format import entries_of
+from crash import library_styles
+from crash.style import LARGE, STEPS, Durable, Files, Style, result_of
 from resumable_sweep.contract.manifest import manifest_path, parsed_manifest
-
-STEPS = 6
-ITEMS = tuple({"key": f"item-{number}", "x": number} for number in range(STEPS))
-Files = Mapping[str, bytes]
-Durable = Callable[[int], None]
-_LARGE = 70_000
-"""Bytes; more than an entry takes inline, so that a generation sends blobs too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Style:
-    """A way of writing.
-
-    `run(snapshot, durable)` goes on from what is there, calls `durable(n)` where it was told that a progress of `n` is
-    in the store, and ends when all is done. `wrong(files)` says what no relaunch could go on from, `progress(files)`
-    how far they are. With `counts` the run has items, and results that are merged.
-    """
-
-    name: str
-    run: Callable[[Path, Durable], None]
-    wrong: Callable[[Files], Iterator[str]]
-    progress: Callable[[Files], int]
-    counts: bool = False
-    environment: Mapping[str, str] = field(default_factory=dict)
-
-
-def _result_of(number: int) -> str:
-    return hashlib.sha256(f"result {number}".encode()).hexdigest() * 3
-
-
-# The library's log.
-
-_LOG = "results.jsonl"
-
-
-def _run_log(result_of: Callable[[int], Any]) -> Callable[[Path, Durable], None]:
-    def run(snapshot: Path, durable: Durable) -> None:
-        with ResumableSweep(ITEMS, checkpoint_path=snapshot / _LOG, script=False) as sweep:
-            for item in sweep.pending:
-                sweep.record(item, result_of(item["x"]), durable=item["x"] % 3 == 2)
-                if item["x"] % 3 == 2:
-                    durable(item["x"] + 1)
-        durable(STEPS)
-
-    return run
-
-
-def _large_result(number: int) -> bytes:
-    return f"{number:08d}".encode() * (_LARGE // 8)
-
-
-def _log_results(files: Files) -> dict[str, Any]:
-    return {entry["key"]: entry["result"] for entry in entries_of(files.get(_LOG, b"")) if entry["kind"] == "done"}
-
-
-def _wrong_log(files: Files) -> Iterator[str]:
-    done = [entry["key"] for entry in entries_of(files.get(_LOG, b"")) if entry["kind"] == "done"]
-    if len(set(done)) < len(done):
-        yield f"a key is recorded twice: {done}"
-    for key, result in _log_results(files).items():
-        if result != _result_of(int(key.removeprefix("item-"))):
-            yield f"the result of {key} is {result!r:.80}"
-
-
-def _wrong_log_with_side_files(files: Files) -> Iterator[str]:
-    for key, result in _log_results(files).items():
-        path = result["$sweep.file"]["path"]
-        if files.get(path) != _large_result(int(key.removeprefix("item-"))):
-            yield f"{key} is recorded, and its side file {path} is {'wrong' if path in files else 'missing'}"
-
 
 # A file with its manifest, as `mime-engine` writes its progress: the file is replaced first, its manifest after it.
 
@@ -95,7 +24,7 @@ def _run_pair(snapshot: Path, durable: Durable) -> None:
     path = snapshot / _PROGRESS
     completed = json.loads(path.read_text())["completed"] if path.exists() else []
     for number in range(len(completed), STEPS):
-        completed.append({"key": f"item-{number}", "result": _result_of(number)})
+        completed.append({"key": f"item-{number}", "result": result_of(number)})
         data = json.dumps({"completed": completed}).encode()
         _replace(path, data)
         said = {"schema_version": 1, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data), "extra": {}}
@@ -113,7 +42,7 @@ def _wrong_pair(files: Files) -> Iterator[str]:
     elif _PROGRESS in files:
         if parsed_manifest(files[manifest]).sha256 != hashlib.sha256(files[_PROGRESS]).hexdigest():
             yield "the manifest does not fit its file"
-        expected = [{"key": f"item-{number}", "result": _result_of(number)} for number in range(STEPS)]
+        expected = [{"key": f"item-{number}", "result": result_of(number)} for number in range(STEPS)]
         if _completed(files) != expected[: len(_completed(files))]:
             yield f"it records {[record['key'] for record in _completed(files)]}"
 
@@ -126,8 +55,8 @@ _TABLE = "losses.csv"
 
 def _lines(name: str) -> list[bytes]:
     if name == _TABLE:
-        return [b"step,loss\n", *(f"{number},{_result_of(number)}\n".encode() for number in range(STEPS))]
-    return [json.dumps({"step": number, "loss": _result_of(number)}).encode() + b"\n" for number in range(STEPS)]
+        return [b"step,loss\n", *(f"{number},{result_of(number)}\n".encode() for number in range(STEPS))]
+    return [json.dumps({"step": number, "loss": result_of(number)}).encode() + b"\n" for number in range(STEPS)]
 
 
 def _run_lines(name: str) -> Callable[[Path, Durable], None]:
@@ -161,7 +90,7 @@ _STATE = "state.bin"
 
 
 def _state(step: int) -> bytes:
-    return f"{step:04d}".encode() * (_LARGE // 4)
+    return f"{step:04d}".encode() * (LARGE // 4)
 
 
 def _run_rewritten(snapshot: Path, durable: Durable) -> None:
@@ -278,12 +207,12 @@ def _run_small(snapshot: Path, durable: Durable) -> None:
         path = snapshot / "out" / f"{number % 3}" / f"{number}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, _result_of(number).encode())
+            _replace(path, result_of(number).encode())
 
 
 def _wrong_small(files: Files) -> Iterator[str]:
     for path, data in files.items():
-        if data != _result_of(int(Path(path).stem)).encode():
+        if data != result_of(int(Path(path).stem)).encode():
             yield f"{path} is {data!r:.80}"
 
 
@@ -299,22 +228,7 @@ def _replace(path: Path, data: bytes) -> None:
 STYLES: Mapping[str, Style] = {
     style.name: style
     for style in (
-        Style(
-            name="log",
-            run=_run_log(_result_of),
-            wrong=_wrong_log,
-            progress=lambda files: len(_log_results(files)),
-            counts=True,
-            environment={"SWEEP_CHECKPOINT_FILE": _LOG},
-        ),
-        Style(
-            name="side-files",
-            run=_run_log(_large_result),
-            wrong=_wrong_log_with_side_files,
-            progress=lambda files: len(_log_results(files)),
-            counts=True,
-            environment={"SWEEP_CHECKPOINT_FILE": _LOG},
-        ),
+        *library_styles.STYLES,
         Style(
             name="pair",
             run=_run_pair,
