@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from resumable_sweep.contract.canonical import identity, sha256_of_keys
 from resumable_sweep.contract.items import items_of_list, lines_of
 from resumable_sweep.contract.log_format import line_of
 from resumable_sweep.contract.report import Experiment, Report, Stage
+from sweep_sidecar.capture.passing import Pass, Torn
+from sweep_sidecar.capture.tree import Tree
 from sweep_sidecar.housekeeping import resolve
 from sweep_sidecar.log.fencing import Misplaced, ShardComplete, Superseded
 from sweep_sidecar.mirror.writer import AttemptWriter
@@ -443,6 +446,40 @@ def test_a_look_that_finds_nothing_new_answers_too(cluster: Cluster) -> None:
     cluster.ask(1)
     writer.look()
     assert cluster.said(1) == replace(before, requests=1)
+    assert cluster.kinds() == ["take", "base", "gen"]
+
+
+def test_a_look_that_was_torn_answers_nobody(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER)
+    cluster.ask(1)
+
+    def torn(one: Pass, first: Tree) -> None:
+        raise Torn("x was renamed or removed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pass, "run", torn)
+        for _ in range(5):
+            assert writer.report.problem == ""
+            writer.look()
+            assert cluster.said(1).requests == 0
+            assert writer.is_asked
+    assert writer.report.problem == "CheckpointUnstable"
+    assert cluster.kinds() == ["take", "base"]
+    writer.look()
+    assert (cluster.said(1).requests, writer.report.problem) == (1, "")
+    assert cluster.kinds() == ["take", "base", "gen"]
+
+
+def test_a_volume_that_is_nearly_full_is_told_and_stops_nothing(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER)
+    room = os.statvfs_result((4096, 4096, 1 << 20, 100, 100, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+    writer.look()
+    assert writer.report.problem == "SnapshotVolumeNearlyFull"
     assert cluster.kinds() == ["take", "base", "gen"]
 
 
