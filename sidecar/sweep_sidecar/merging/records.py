@@ -34,8 +34,8 @@ class DuplicateKeys(Exception):
 class Records:
     """The records of a run, keyed by the items' identities; a context manager that holds a temporary database.
 
-    It lies in the temporary directory, or in memory where none can be written to. `line` is what an export says of the item, `origin` (results only) where the result comes from: both
-    canonical JSON with a newline.
+    It lies in the temporary directory, or in memory where none can be written to. `line` is what an export says of the
+    item, `origin` (results only) where the result comes from: both canonical JSON with a newline.
     """
 
     def __init__(self) -> None:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from resumable_sweep.contract.outcome import Exit
 from sweep_sidecar import layout
+from sweep_sidecar.retaining import Span, begun_at, doomed, let_go
 from unit.sidecar.run_on_disk import files_in
 from unit.sidecar.whole_life import Run, expected
 
@@ -82,3 +84,33 @@ def test_what_is_missing_from_the_bucket_is_found(run: Run) -> None:
     url = run.store.url
     run.store.delete(layout.entry_key(layout.shard_folder("run", 0), 0))
     assert "entry 0 is missing from the log" in typed("verify", url, expect=1)
+
+
+def test_the_role_deletes_beside_attempts_and_more_at_the_end(run: Run, tmp_path: Path) -> None:
+    store = run.store
+    role = ("retain", "--generations", "1", "--after", "86400")
+    unneeded = f"blobs/{'0' * 64}.word"
+    store.create(unneeded, b"sent, and never published")
+    before = {found.key for found in store.list("")}
+    outcome = run.role(*role, expect=0)
+    assert (outcome["reason"], outcome["details"]["blobs"]) == ("Retained", 0)
+    assert {found.key for found in store.list("")} == before
+    # The same two days later, by the server's clock.
+    span = Span(generations=1, after_s=86_400.0)
+    began = begun_at(store, nonce=lambda: "n") + 2 * 86_400
+    going = doomed(store, run_id="run", shards=1, span=span, began=began)
+    assert unneeded in going.blobs
+    let_go(store, going, span=span, time=0.0)
+    assert unneeded not in {found.key for found in store.list("")}
+    typed("verify", store.url, "--deep")
+    assert run.live(0, 1, kill_after_s=None, pause_s=0.001)["reason"] == "Complete"
+    merged = run.merged()
+    young = f"blobs/{'1' * 64}.word"
+    store.create(young, b"sent by an attempt that was shut out")
+    outcome = run.role(*role, expect=0)
+    assert (outcome["reason"], outcome["details"]["left_alone"]) == ("Retained", "")
+    assert outcome["details"]["blobs"] == 1
+    assert young not in {found.key for found in store.list("")}
+    assert run.merged() == merged == expected(ITEMS)
+    typed("verify", store.url, "--deep")
+    assert "wait for 24 hours" in run.role(*role[:-1], "60", expect=Exit.USAGE)["message"]
