@@ -25,6 +25,8 @@ def check_room(folder: Path, files: Iterable[FileVersion]) -> None:
     SnapshotVolumeTooSmall
     """
     system = os.statvfs(folder)
+    if not system.f_blocks:
+        return  # a file system that does not count, as some mounted over a network
     block = system.f_frsize
     needed = sum(-(-version.size // block) * block for version in files)
     free = system.f_bavail * block

@@ -362,6 +362,15 @@ def test_a_volume_that_is_too_small_is_found_out_before_anything_is_fetched(
     assert cluster.restore(2).generation == 4
 
 
+def test_a_file_system_that_does_not_count_is_not_taken_for_full(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_generations(cluster)
+    nothing = os.statvfs_result([4096, 4096, 0, 0, 0, 0, 0, 0, 0, 255])
+    monkeypatch.setattr(os, "statvfs", lambda folder: nothing)
+    assert cluster.restore(2).generation == 4
+
+
 def test_a_disk_that_others_fill_meanwhile_is_no_damage(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = three_generations(cluster)
     fsync = os.fsync
