@@ -2,7 +2,8 @@
 
 Retention deletes, by its name, what is old and what nothing refers to. So nothing may refer to an old blob anew, and no
 name may come back after it. Both follow from how blobs are named and from how long they count as fresh; the whole
-argument is in docs/design/2026-11-retention-beside-writers.md. Nobody has to ask the store how old a blob is, and no clock has to be right.
+argument is in docs/design/2026-11-retention-beside-writers.md. Nobody has to ask the store how old a blob is, and no
+clock has to be right.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep_sidecar import layout
+from sweep_sidecar.content import store_blob
 from sweep_sidecar.log.generation import Segment
-from sweep_sidecar.store import Creation, Store, Unreachable, url_of
+from sweep_sidecar.store import Store
 
 NAME_S = 6 * 3600.0
 """How long a name is given to content, and so how old a blob can be that is found under the name for new content."""
@@ -97,21 +98,19 @@ class Blobs:
     def store(self, data: bytes) -> Segment:
         """Return the segment of a blob that holds `data`.
 
-        Where something else stands under its name (torn or wrong, on a store that lets that happen), it blocks nobody:
-        the blob gets a name of its own. So it does where that key is damaged: a store that tells by a checksum which it
-        has kept apart would take what has rotted since for whole.
-
         Raises
         ------
         Unreachable
         """
         begun = self._moment()
         self._turn_over(begun)
-        digest = hashlib.sha256(data)
+        digest = hashlib.sha256(data).digest()
         # A look that the store cut short is done again from its start: what it has sent needs not be sent twice.
-        known = self._sent.get(digest.digest())
+        known = self._sent.get(digest)
         if known is None:
-            known = self._sent[digest.digest()] = self._put(data, digest.hexdigest()), begun
+            self.writes += 1
+            segment = store_blob(self._store, data, nonce=self._nonce, word=self._word, damaged=self.damaged)
+            known = self._sent[digest] = segment, begun
             if len(self._sent) > _REMEMBERED:
                 self._sent.popitem(last=False)
         segment, begun = known
@@ -127,15 +126,6 @@ class Blobs:
     def published(self) -> None:
         """Note that all is published that refers to what was stored so far."""
         self._unpublished.clear()
-
-    def _put(self, data: bytes, sha256: str) -> Segment:
-        self.writes += 1
-        key = layout.blob_key(sha256, self._word)
-        if key in self.damaged or self._store.create(key, data) is Creation.EXISTS:
-            key = layout.blob_key(sha256, self._nonce())
-            if self._store.create(key, data) is Creation.EXISTS:
-                raise Unreachable(f"{url_of(self._store, key)} exists although its name was never used")
-        return Segment(size=len(data), sha256=sha256, blob=key)
 
     def _turn_over(self, moment: Moment) -> None:
         """Begin with other names when the time of the old ones is over, and find nothing any more by those."""

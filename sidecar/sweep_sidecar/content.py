@@ -30,9 +30,9 @@ _ENTRIES_KEPT = 16
 
 
 def store_blob(
-    store: Store, data: bytes, *, nonce: Callable[[], str], damaged: Collection[str] = frozenset()
+    store: Store, data: bytes, *, nonce: Callable[[], str], word: str = "", damaged: Collection[str] = frozenset()
 ) -> Segment:
-    """Put `data` into the store under its own digest, unless it is there.
+    """Put `data` into the store under its own digest and `word`, unless it is there.
 
     Where something else stands there (torn or wrong, on a store that lets that happen), it blocks nobody: the blob
     gets a name of its own. So it does where the key is one of `damaged`: a store that tells by a checksum which it has
@@ -43,7 +43,7 @@ def store_blob(
     Unreachable
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    key = layout.blob_key(sha256)
+    key = layout.blob_key(sha256, word)
     if key in damaged or store.create(key, data) is Creation.EXISTS:
         key = layout.blob_key(sha256, nonce())
         if store.create(key, data) is Creation.EXISTS:
