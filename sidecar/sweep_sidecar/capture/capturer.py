@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from resumable_sweep.contract.log_format import LogInvalid
-from resumable_sweep.contract.manifest import SUFFIX
+from resumable_sweep.contract.manifest import SUFFIX, parsed_manifest
 from sweep_sidecar.capture.groups import Group, Kind, groups_of
 from sweep_sidecar.capture.growing import Growth, adopted_growing
 from sweep_sidecar.capture.names import fits
@@ -108,6 +108,7 @@ class Capturer:
     _torn_looks: int = 0
     _inline_left: int = 0
     _newest: Look | None = None
+    _manifests: dict[str, tuple[Fingerprint, bool]] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
 
     def adopt(self, generation: Generation, *, read: Callable[[str, FileVersion], bytes]) -> Counted:
@@ -250,7 +251,28 @@ class Capturer:
         )
 
     def _groups_in(self, tree: Tree) -> list[Group]:
-        return groups_of(tree, is_log=self._is_log, commit=self.commit, known=self._folders, vouched=self._vouched())
+        return groups_of(
+            tree,
+            is_log=self._is_log,
+            commit=self.commit,
+            known=self._folders,
+            vouched=self._vouched(),
+            lists=lambda path: self._lists(path, tree),
+        )
+
+    def _lists(self, path: str, tree: Tree) -> bool:
+        """Return whether a file is the manifest of a folder."""
+        found = tree.files[path]
+        known = self._manifests.get(path)
+        if known is not None and known[0] == found:
+            return known[1]
+        try:
+            with opened(self.root, tree.links.get(path, path)) as file:
+                lists = parsed_manifest(file.read()).files is not None
+        except (OSError, Gone, ValueError, TypeError):
+            lists = False
+        self._manifests[path] = found, lists
+        return lists
 
     def _vouched(self) -> frozenset[str]:
         """Return what was taken with a manifest and may be on its way again: not for ever."""

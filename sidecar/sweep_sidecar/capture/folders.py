@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from resumable_sweep.contract.manifest import SUFFIX
@@ -38,7 +38,9 @@ class CheckpointFolder:
     manifest: str | None = None
 
 
-def checkpoint_folders(tree: Tree, commit: Sequence[str], *, known: Collection[str]) -> dict[str, CheckpointFolder]:
+def checkpoint_folders(
+    tree: Tree, commit: Sequence[str], *, known: Collection[str], lists: Callable[[str], bool]
+) -> dict[str, CheckpointFolder]:
     """Return the folders that count as a whole, none of them inside another; by their path.
 
     Parameters
@@ -47,10 +49,12 @@ def checkpoint_folders(tree: Tree, commit: Sequence[str], *, known: Collection[s
         Patterns of markers, or `orbax`, or `torch-dcp`.
     known:
         Folders that counted as a whole before: one that has lost its marker since is being removed, or written anew.
+    lists:
+        Whether the file of a path is a manifest that lists what must be in a folder: not all that are named so are.
     """
     found: dict[str, CheckpointFolder] = {}
     for path in tree.folders:
-        if path + SUFFIX in tree.files or path in tree.awaited:
+        if path in tree.awaited or (path + SUFFIX in tree.files and lists(path + SUFFIX)):
             found[path] = CheckpointFolder(path=path, manifest=path + SUFFIX)
     for entry in commit:
         for path, markers in _candidates(tree, entry).items():

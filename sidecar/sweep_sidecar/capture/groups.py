@@ -56,6 +56,7 @@ def groups_of(
     commit: Sequence[str] = (),
     known: Collection[str] = (),
     vouched: Collection[str] = (),
+    lists: Callable[[str], bool],
 ) -> list[Group]:
     """Return the files of a directory in groups, in order.
 
@@ -70,8 +71,10 @@ def groups_of(
     vouched:
         Files and folders that were taken with a manifest before. Where one is gone and its manifest is not, it is just
         being replaced.
+    lists:
+        Whether the file of a path is a manifest that lists what must be in a folder.
     """
-    folders = checkpoint_folders(tree, commit, known=known)
+    folders = checkpoint_folders(tree, commit, known=known, lists=lists)
     inside: dict[str, list[str]] = {path: [] for path in folders}
     names = set(tree.files)
     if folders:

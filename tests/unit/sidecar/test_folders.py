@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweep_sidecar.capture.names import TEMPORARY, fits, is_temporary
-from unit.sidecar.captured_shard import Shard
+from unit.sidecar.captured_shard import HEADER, Shard, keys, line
 
 
 def shard_with(tmp_path: Path, *commit: str) -> Shard:
@@ -162,3 +162,13 @@ def test_a_folder_without_its_marker_is_a_problem_once_nothing_comes_any_more(tm
     assert "x has no commit marker" in problems[-1].message
     last = shard.capturer.look(last=True).unsettled
     assert last is not None
+
+
+def test_a_file_that_is_only_named_like_the_manifest_of_a_folder_vouches_for_nothing(tmp_path: Path) -> None:
+    shard = shard_with(tmp_path)
+    shard.write("out.manifest.json", b'{"mine": true}')
+    shard.write("out/results.jsonl", HEADER + line(1))
+    shard.write("file.manifest.json", b"{}")
+    (shard.root / "file").mkdir()
+    assert looked(shard) == {"out.manifest.json", "out/results.jsonl", "file.manifest.json"}
+    assert shard.capturer.look().counted.keys == keys(1)
