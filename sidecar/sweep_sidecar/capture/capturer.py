@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -64,10 +64,11 @@ class Look:
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A group that was left as it was, at so many looks in a row."""
+    """A group that was left as it was, at so many looks in a row; `idle` of them in which nothing in it changed."""
 
     left: Left
     looks: int
+    idle: int
 
 
 @dataclass
@@ -255,7 +256,7 @@ class Capturer:
             tree,
             is_log=self._is_log,
             commit=self.commit,
-            known=self._folders,
+            known=self._still_known(self._folders),
             vouched=self._vouched(),
             lists=lambda path: self._lists(path, tree),
         )
@@ -280,8 +281,12 @@ class Capturer:
         if not bases:
             return frozenset()
         bases &= {*self._tracked, *(str(above) for path in self._tracked for above in PurePosixPath(path).parents)}
+        return self._still_known(bases)
+
+    def _still_known(self, paths: Collection[str]) -> frozenset[str]:
+        """Return those that may be on their way to be whole again: what never is becomes a file like others."""
         looks = {path: waiting.looks for path, waiting in self._waiting.items()}
-        return frozenset(base for base in bases if looks.get(base, 0) < _LOOKS_TO_SETTLE)
+        return frozenset(path for path in paths if looks.get(path, 0) < _LOOKS_TO_SETTLE)
 
     def _is_log(self, path: str) -> bool:
         return path.endswith(LOG_SUFFIX) or any(fits(path, pattern) for pattern in self.append)
@@ -301,9 +306,11 @@ class Capturer:
 
     def _still_waiting(self, path: str, left: Left) -> _Waiting:
         before = self._waiting.get(path)
-        if before is None or (left.kind is Kind.FOLDER and before.left.found != left.found):
-            return _Waiting(left, 1)  # a folder may take its time to become whole, as long as something comes
-        return _Waiting(left, before.looks + 1)
+        if before is None:
+            return _Waiting(left, 1, 1)
+        # A folder may take its time to become whole, as long as something comes.
+        is_idle = left.kind is not Kind.FOLDER or before.left.found == left.found
+        return _Waiting(left, before.looks + 1, before.idle + 1 if is_idle else 1)
 
     def _store_piece(self, data: bytes) -> Segment:
         """Store a piece: in the next entry while there is room in it, else in a blob."""
@@ -335,7 +342,7 @@ class Capturer:
         return None if start is None else counted_lines(data, start)
 
     def _unsettled(self, *, last: bool) -> Problem | None:
-        stuck = {path: one.left for path, one in self._waiting.items() if last or one.looks >= _LOOKS_TO_SETTLE}
+        stuck = {path: one.left for path, one in self._waiting.items() if last or one.idle >= _LOOKS_TO_SETTLE}
         if not stuck:
             return None
         paths = [path or "the snapshot directory" for path in sorted(stuck)]

@@ -172,3 +172,15 @@ def test_a_file_that_is_only_named_like_the_manifest_of_a_folder_vouches_for_not
     (shard.root / "file").mkdir()
     assert looked(shard) == {"out.manifest.json", "out/results.jsonl", "file.manifest.json"}
     assert shard.capturer.look().counted.keys == keys(1)
+
+
+def test_a_folder_that_is_no_checkpoint_any_more_is_one_like_others_in_the_end(tmp_path: Path) -> None:
+    shard = shard_with(tmp_path, "orbax")
+    write(shard, "7/_CHECKPOINT_METADATA", at=1)
+    write(shard, "7/data", at=2)
+    looked(shard)
+    (shard.root / "7/_CHECKPOINT_METADATA").unlink()
+    for number in range(5):
+        write(shard, f"7/{number}", at=number)
+        assert looked(shard) == {"7/_CHECKPOINT_METADATA", "7/data"}
+    assert looked(shard) == {"7/data", *(f"7/{number}" for number in range(5))}
