@@ -12,8 +12,10 @@ import pytest
 from resumable_sweep.contract.manifest import (
     FileOf,
     Manifest,
+    awaited_name,
     manifest_path,
     parsed_manifest,
+    pending_path,
     sha256_of_file,
     sha256_of_files,
     unreadable,
@@ -85,6 +87,13 @@ def test_another_schema_version_is_told(version: int, match: str) -> None:
 
 def test_it_lies_beside_its_file() -> None:
     assert manifest_path(Path("/a/results.jsonl")) == Path("/a/results.jsonl.manifest.json")
+
+
+def test_a_manifest_on_its_way_says_which_checkpoint_waits_for_it() -> None:
+    assert pending_path(Path("/a/state.npz")) == Path("/a/.state.npz.manifest.json.tmp.pending")
+    assert awaited_name(pending_path(Path("/a/state.npz")).name) == "state.npz"
+    assert awaited_name("state.npz.manifest.json") is None
+    assert awaited_name(".state.npz.tmp.4711") is None
 
 
 @pytest.mark.parametrize(
