@@ -189,7 +189,7 @@ def _come_back(zombie: Stalled, pod: Pod) -> None:
         # It had written all that a restore writes; then it is the mirror that must not write.
         pod.begin()
         life = _lived(pod.mirror())
-        _end(pod)
+        _end(pod, is_overtaken=True)
     if not shut_out(life, pod):
         raise _Wrong(f"an attempt was overtaken, and ended as if it were not: {outcome_of(life)}")
 
@@ -245,11 +245,11 @@ def _restored(pod: Pod) -> bool:
     return True
 
 
-def _end(pod: Pod) -> None:
+def _end(pod: Pod, *, is_overtaken: bool = False) -> None:
     pod.end()
-    # Started again after the end, the library is told that nobody stores anything any more: nothing is left to do.
-    is_over = pod.experiment_failed.startswith("NotDurable") and has_ended(pod, Kind.COMPLETE)
-    if pod.experiment_failed and not is_over:
+    # Whoever is overtaken, or started again after the end, is told that nobody stores anything any more: so it should.
+    is_told = pod.experiment_failed.startswith("NotDurable") and (is_overtaken or has_ended(pod, Kind.COMPLETE))
+    if pod.experiment_failed and not is_told:
         raise _Wrong(f"the experiment cannot go on: {pod.experiment_failed}")
 
 
