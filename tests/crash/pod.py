@@ -29,8 +29,6 @@ _MEANWHILE = 0.08
 """Chance that the experiment goes a step further before a call of the mirror."""
 _LONGEST_STRIDE = 3
 """Most steps that it goes between two looks."""
-_LONGEST_S = 30
-"""Seconds after which a life is ended that does not end: it takes a fraction of one."""
 _PIECE_BYTES = 32 << 10
 """Files larger than this are stored in pieces, as those of 8 MiB are otherwise: some inline, some in blobs."""
 _ASKS = ("get", "list")
@@ -113,6 +111,7 @@ class Stalled:
     process: tuple[int, int]
     experiment: tuple[int, int] | None
     bridle: Bridle | None
+    failed: int
     go_on: int
 
     def go(self) -> Life:
@@ -124,6 +123,7 @@ class Stalled:
         if self.experiment is not None and self.bridle is not None:
             _end_experiment(self.shard, self.experiment)
             self.bridle.close()
+            os.close(self.failed)
         return life
 
 
@@ -207,8 +207,10 @@ class Pod:
     attempt: int
     snapshot: Path
     _experiment: tuple[int, int] | None = None
-    _bridle: Bridle | None = None
     experiment_failed: str = ""
+    """What went wrong with the last experiment, once it has ended."""
+    _bridle: Bridle | None = None
+    _failed: int = -1
 
     @property
     def environment(self) -> dict[str, str]:
@@ -315,7 +317,6 @@ class Pod:
         director = Director(strike, (waiting, stalls), reins, rng)
 
         def living(root: Path, tell: Tell) -> None:
-            signal.alarm(_LONGEST_S)
             os.close(go_on)
             os.close(seen)
             os.environ.update(self.environment)
@@ -332,7 +333,7 @@ class Pod:
             self.shard.has_stalled = True
             experiment, bridle = self._experiment, self._bridle
             self._experiment = self._bridle = None
-            return Stalled(self.shard, process, experiment, bridle, go_on)
+            return Stalled(self.shard, process, experiment, bridle, self._failed, go_on)
         (life,) = ended([process])
         self.shard.alive.discard(process[0])
         os.close(seen)

@@ -184,6 +184,7 @@ def _be_overtaken(schedule: Schedule, shard: Shard) -> None:
 def _come_back(zombie: Stalled, pod: Pod) -> None:
     life = zombie.go()
     _check(wrong_with(life, "overtaken process"))
+    pod.note_acknowledged()
     outcome = outcome_of(life)
     if outcome is not None and outcome[1] in ("Restored", "FreshStart"):
         # It had written all that a restore writes; then it is the mirror that must not write.
