@@ -70,9 +70,9 @@ class KubeClient:
         """Return the object or list at `path`."""
         return await self._json("GET", path, query=query)
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create an object in the collection at `path` and return it as stored."""
-        return await self._json("POST", path, body=body)
+    async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Create an object in the collection at `path` and return it as stored, or as it would be by a dry run."""
+        return await self._json("POST", path, query={"dryRun": "All"} if dry_run else None, body=body)
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the object at `path`, on condition of the resourceVersion in `body`, and return it."""

@@ -15,6 +15,11 @@ def node(name: str) -> str:
     return f"{NODES}/{name}"
 
 
+def priority_class(name: str) -> str:
+    """Return one priority class."""
+    return f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}"
+
+
 def pods(namespace: str) -> str:
     """Return the collection of a namespace's pods."""
     return f"/api/v1/namespaces/{namespace}/pods"

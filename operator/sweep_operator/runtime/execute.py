@@ -21,6 +21,7 @@ from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for, items_con
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
+from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.refusals import Refusal, refusal_of, refusal_of_items
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -42,6 +43,7 @@ class Executor:
         self,
         *,
         client: KubeClient,
+        gate: Gate,
         sweeps: SweepStore,
         attempts: Attempts,
         events: EventPoster,
@@ -51,6 +53,7 @@ class Executor:
         token: Callable[[], str],
     ) -> None:
         self._client = client
+        self._gate = gate
         self._sweeps = sweeps
         self._attempts = attempts
         self._events = events
@@ -60,6 +63,7 @@ class Executor:
         self._token = token
         self._in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._written_at: dict[str, float] = {}
+        self._unwanted: dict[str, dict[str, str]] = {}
 
     async def execute(self, snapshot: Snapshot, plan: Plan) -> None:
         """Carry `plan` out.
@@ -82,6 +86,7 @@ class Executor:
         for event in plan.events:
             self._events.post(snapshot.sweep, event)
         self._count(snapshot, plan)
+        await self._delete_unwanted(sweep)
         await self._all(self._create_attempt(sweep, order) for order in orders)
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
@@ -127,7 +132,7 @@ class Executor:
         except TemplateInvalid as error:
             creation = self._refused(sweep, refusal_of(ApiError(422, str(error))))
         else:
-            creation = await self._create(sweep, pod)
+            creation = await self._create_pod(sweep, Role.ATTEMPT, pod)
         creation = replace(creation, resumes=order.resumes, replaces=order.replaces)
         self._attempts.note(sweep.uid, order.attempt, creation)
         if creation.created_at is None:
@@ -141,14 +146,15 @@ class Executor:
     async def _create_housekeeping(self, sweep: Sweep, chore: CreateHousekeeping) -> None:
         creation = await self._provide_items(sweep) if chore.role is Role.RESOLVE else Creation()
         if not creation.problem:
-            creation = await self._create(sweep, housekeeping_pod_for(sweep, chore.role, settings=self._settings))
+            pod = housekeeping_pod_for(sweep, chore.role, settings=self._settings)
+            creation = await self._create_pod(sweep, chore.role, pod)
         self._attempts.note_housekeeping(sweep.uid, chore.role, creation)
 
     async def _provide_items(self, sweep: Sweep) -> Creation:
         """See to it that the pod which resolves the items can start: without its ConfigMap it would wait mutely."""
         config_map = items_config_map(sweep)
         if config_map is not None:
-            return await self._create(sweep, config_map)
+            return await self._create(sweep, paths.config_maps(sweep.namespace), config_map)
         reference = sweep.manifest["spec"]["items"]["configMapKeyRef"]
         try:
             there = await self._client.get(f"{paths.config_maps(sweep.namespace)}/{reference['name']}")
@@ -159,14 +165,18 @@ class Executor:
             return self._refused(sweep, refusal_of_items(lacking, name=reference["name"]))
         return Creation()
 
-    async def _create(self, sweep: Sweep, manifest: dict[str, Any]) -> Creation:
+    async def _create_pod(self, sweep: Sweep, role: Role, pod: dict[str, Any]) -> Creation:
+        refusal = await self._gate.refusal_before(sweep, role, pod)
+        if refusal is not None:
+            return self._refused(sweep, refusal)
+        return await self._create(sweep, paths.pods(sweep.namespace), pod, role=role)
+
+    async def _create(self, sweep: Sweep, path: str, manifest: dict[str, Any], *, role: Role | None = None) -> Creation:
         """Create an object and return what came of it; one of this very sweep that is there already will do."""
-        collection = paths.pods if manifest["kind"] == "Pod" else paths.config_maps
-        path = collection(sweep.namespace)
         name = manifest["metadata"]["name"]
         try:
             try:
-                await self._client.create(path, manifest)
+                created = await self._client.create(path, manifest)
             except ApiError as error:
                 if error.status != 409:
                     raise
@@ -174,10 +184,39 @@ class Executor:
                 if not await self._is_ours(f"{path}/{name}", sweep):
                     raise
                 return Creation(created_at=self._clock(), seen=True)
-            return Creation(created_at=self._clock())
+            creation = Creation(created_at=self._clock())
+            return creation if role is None else await self._looked_at(sweep, role, created, creation)
         except ApiError as error:
             refused = self._refused(sweep, refusal_of(error))
             return replace(refused, uncertain=error.status == 0 or error.status >= 500)
+
+    async def _looked_at(self, sweep: Sweep, role: Role, pod: dict[str, Any], creation: Creation) -> Creation:
+        """Delete a pod that admission made another one than by the dry run, and return what is to be said of it.
+
+        Its attempt is over: it has had its pod.
+        """
+        refusal = await self._gate.refusal_after(sweep, role, pod)
+        if refusal is None:
+            return creation
+        refused = self._refused(sweep, refusal)
+        path = paths.pod(sweep.namespace, pod["metadata"]["name"])
+        self._unwanted.setdefault(sweep.uid, {})[path] = pod["metadata"]["uid"]
+        await self._delete_unwanted(sweep)
+        return replace(creation, problem=refused.problem, message=refused.message)
+
+    async def _delete_unwanted(self, sweep: Sweep) -> None:
+        """Delete what should never have been made; what could not be deleted is tried again at the next look."""
+        unwanted = self._unwanted.get(sweep.uid, {})
+        for path, uid in list(unwanted.items()):
+            try:
+                await self._client.delete(path, uid=uid, grace_seconds=0)
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    logger.warning("%s, which is not allowed, not deleted: %s", path, error)
+                    continue
+            unwanted.pop(path, None)
+        if not unwanted:
+            self._unwanted.pop(sweep.uid, None)
 
     async def _is_ours(self, path: str, sweep: Sweep) -> bool:
         try:

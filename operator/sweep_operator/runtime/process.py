@@ -19,6 +19,7 @@ from sweep_operator.pods import names
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.execute import Executor
+from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.gather import Gatherer
 from sweep_operator.runtime.health import Health
 from sweep_operator.runtime.metrics import Metrics
@@ -50,7 +51,8 @@ async def run(settings: Settings) -> None:
 async def _run(settings: Settings, client: KubeClient) -> None:
     queue = WorkQueue()
     attempts, reports, metrics = Attempts(), ReportBoard(), Metrics()
-    sweeps = SweepStore(queue, forget=(attempts.forget, reports.forget))
+    gate = Gate(client, allowance=settings.allowance, clock=time.time)
+    sweeps = SweepStore(queue, forget=(attempts.forget, reports.forget, gate.forget))
     pods = PodIndex(queue)
     nodes: Informer[NodeView] = Informer(client, paths.NODES, project=node_view, changed=pods.node_changed)
     collections = [paths.pods(namespace) for namespace in settings.namespaces] or [paths.PODS]
@@ -60,6 +62,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
     events = EventPoster(client, clock=time.time, unique=lambda: uuid.uuid4().hex[:16])
     executor = Executor(
         client=client,
+        gate=gate,
         sweeps=sweeps,
         attempts=attempts,
         events=events,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from sweep_operator.pods.overreach import Allowance, Reach
 from sweep_operator.pods.settings import PodSettings
 
 SIDECAR_IMAGE = "RSWEEP_SIDECAR_IMAGE"
@@ -16,7 +18,11 @@ LOG_LEVEL = "RSWEEP_LOG_LEVEL"
 WATCH_NAMESPACES = "RSWEEP_WATCH_NAMESPACES"
 SIDECAR_RESOURCES = "RSWEEP_SIDECAR_RESOURCES"
 PULL_POLICY = "RSWEEP_IMAGE_PULL_POLICY"
+SERVICE_ACCOUNTS = "RSWEEP_SERVICE_ACCOUNTS"
+ALLOWED = "RSWEEP_ALLOWED"
+PRIORITY_CLASSES = "RSWEEP_PRIORITY_CLASSES"
 
+_NAME_PATTERN = re.compile(r"[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -29,6 +35,7 @@ class Settings:
     """What the installer decides. `namespaces` empty means all of them."""
 
     pods: PodSettings
+    allowance: Allowance = field(default_factory=Allowance)
     port: int = 8080
     log_level: str = "INFO"
     namespaces: tuple[str, ...] = ()
@@ -48,7 +55,6 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     level = (environment.get(LOG_LEVEL, "") or "INFO").upper()
     if level not in _LEVELS:
         raise SettingsInvalid(f"{LOG_LEVEL} is {level!r}: choose one of {', '.join(_LEVELS)}")
-    namespaces = environment.get(WATCH_NAMESPACES, "").split(",")
     pods = PodSettings(
         sidecar_image=image,
         report_url=environment.get(REPORT_URL, ""),
@@ -64,9 +70,33 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         )
     return Settings(
         pods=pods,
+        allowance=_allowance(environment),
         port=_port(environment.get(PORT, "") or "8080"),
         log_level=level,
-        namespaces=tuple(name.strip() for name in namespaces if name.strip()),
+        namespaces=_listed(environment, WATCH_NAMESPACES),
+    )
+
+
+def _listed(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in environment.get(variable, "").split(",") if word.strip())
+
+
+def _allowance(environment: Mapping[str, str]) -> Allowance:
+    accounts = _listed(environment, SERVICE_ACCOUNTS) or Allowance().service_accounts
+    for account in accounts:
+        parts = account.split("/")
+        if len(parts) != 2 or not all(_NAME_PATTERN.fullmatch(part) for part in parts):
+            raise SettingsInvalid(f"{SERVICE_ACCOUNTS} has {account!r}: give NAMESPACE/NAME, with * for anything")
+    reaches = _listed(environment, ALLOWED)
+    for reach in reaches:
+        if reach not in set(Reach):
+            raise SettingsInvalid(f"{ALLOWED} has {reach!r}: choose among {', '.join(Reach)}")
+    classes = _listed(environment, PRIORITY_CLASSES)
+    for name in classes:
+        if not _NAME_PATTERN.fullmatch(name):
+            raise SettingsInvalid(f"{PRIORITY_CLASSES} has {name!r}: give names, with * for anything")
+    return Allowance(
+        service_accounts=accounts, reaches=frozenset(Reach(reach) for reach in reaches), priority_classes=classes
     )
 
 

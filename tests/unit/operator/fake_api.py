@@ -20,6 +20,8 @@ class FakeApi:
         self.watches: list[list[dict[str, Any] | ApiError]] = []
         self.watched_from: list[str] = []
         self.on_create: Callable[[str], dict[str, Any]] | None = None
+        self.admit: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+        """What admission makes of an object."""
 
     def _note(self, method: str, path: str) -> None:
         self.requests.append((method, path))
@@ -38,15 +40,18 @@ class FakeApi:
             raise ApiError(404, f"{path} not found", reason="NotFound")
         return self.objects[path]
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        self._note("POST", path)
+    async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        self._note("DRY-RUN" if dry_run else "POST", path)
         if self.on_create is not None:
             return self.on_create(body["spec"]["token"])
+        body = self.admit(dict(body))
         name = f"{path}/{body['metadata']['name']}"
         if name in self.objects:
             raise ApiError(409, "already exists", reason="AlreadyExists")
-        self.objects[name] = dict(body)
-        return self.objects[name]
+        if dry_run:
+            return body
+        self.objects[name] = body
+        return body
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self._note("PUT", path)

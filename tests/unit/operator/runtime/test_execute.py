@@ -19,10 +19,12 @@ from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
+from sweep_operator.pods.overreach import Allowance
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.execute import Executor, StatusConflict
+from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.translation import sweep_of
@@ -51,6 +53,7 @@ class Desk:
         poster.post = lambda sweep, event: self.events.append(event.reason)  # type: ignore[method-assign]
         self.executor = Executor(
             client=client,
+            gate=Gate(client, allowance=Allowance(), clock=lambda: self.now),
             sweeps=self.store,
             attempts=self.attempts,
             events=poster,
@@ -83,7 +86,7 @@ def desk() -> Desk:
 async def test_status_first_then_creations_then_deletions(desk: Desk) -> None:
     deletion = DeletePod(pod=pod(9, name="old"), reason="Settled")
     await desk.execute(deletion, CreateHousekeeping(role=Role.MERGE), ORDER)
-    verbs = [(verb, path) for verb, path in desk.api.requests]
+    verbs = [(verb, path) for verb, path in desk.api.requests if verb != "DRY-RUN"]
     assert verbs[0] == ("PUT", STATUS)
     assert verbs[1] == ("POST", PODS)
     assert verbs[-1] == ("DELETE", f"{PODS}/old")
@@ -154,7 +157,7 @@ async def test_a_name_that_somebody_else_has_is_a_problem(desk: Desk) -> None:
 )
 async def test_only_a_refusal_is_certain(desk: Desk, status: int, uncertain: bool) -> None:
     reclaim = Reclaim(time=NOW, node="n", shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=1)
-    desk.api.refuse[PODS] = [ApiError(status, "no")]
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(status, "no")]
     await desk.execute(replace(ORDER, replaces=reclaim))
     assert desk.creation is not None
     assert desk.creation.created_at is None
@@ -241,3 +244,29 @@ async def test_when_an_order_was_refused_is_remembered(desk: Desk) -> None:
 
 def sampled(desk: Desk, name: str, **labels: str) -> float | None:
     return desk.metrics.registry.get_sample_value(name, labels)
+
+
+async def test_what_is_not_allowed_is_never_made() -> None:
+    desk = Desk(template={"spec": {"hostPID": True, "containers": [{"name": "a", "image": "a"}]}})
+    await desk.execute(ORDER, CreateHousekeeping(role=Role.MERGE))
+    assert desk.creation is not None
+    assert (desk.creation.problem, desk.creation.created_at) == ("TemplateForbidden", None)
+    assert desk.creation.uncertain is False
+    assert desk.api.paths("POST") == [PODS], "the merge has none of it"
+
+
+async def test_a_pod_that_turns_out_another_one_goes_and_its_attempt_with_it(desk: Desk) -> None:
+    desk.api.refuse[f"DRY-RUN {PODS}"] = [ApiError(400, "webhook does not support dry run")]
+    desk.api.refuse[f"DELETE {POD}"] = [ApiError(500, "not now")]
+    desk.api.admit = lambda body: {
+        **body,
+        "metadata": {**body["metadata"], "uid": "u"},
+        "spec": {**body["spec"], "nodeName": "n"},
+    }
+    await desk.execute(ORDER)
+    assert desk.creation is not None
+    assert (desk.creation.problem, desk.creation.created_at) == ("TemplateForbidden", NOW)
+    assert desk.api.paths("DELETE") == [POD]
+    await desk.execute()
+    await desk.execute()
+    assert desk.api.paths("DELETE") == [POD, POD], "until it is deleted, and no longer"

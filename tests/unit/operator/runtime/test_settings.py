@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sweep_operator.pods.overreach import Allowance, Reach
 from sweep_operator.runtime.settings import SettingsInvalid, settings_from
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -30,16 +31,25 @@ def test_everything_can_be_said() -> None:
             "RSWEEP_REPORT_URL": "http://operator",
             "RSWEEP_IMAGE_PULL_POLICY": "Always",
             "RSWEEP_SIDECAR_RESOURCES": '{"limits": {"memory": "1Gi"}}',
+            "RSWEEP_SERVICE_ACCOUNTS": "*/default, team-*/sweeps",
+            "RSWEEP_ALLOWED": "hostPath,nodeName",
+            "RSWEEP_PRIORITY_CLASSES": "batch-*",
         }
     )
     assert (settings.port, settings.log_level, settings.namespaces) == (9000, "DEBUG", ("a", "b"))
     assert settings.pods.report_url == "http://operator"
     assert settings.pods.pull_policy == "Always"
     assert settings.pods.resources == {"limits": {"memory": "1Gi"}}
+    assert settings.allowance == Allowance(
+        service_accounts=("*/default", "team-*/sweeps"),
+        reaches=frozenset({Reach.HOST_PATH, Reach.NODE_NAME}),
+        priority_classes=("batch-*",),
+    )
 
 
 def test_empty_is_as_good_as_absent() -> None:
     names = ("PORT", "WATCH_NAMESPACES", "SIDECAR_RESOURCES", "IMAGE_PULL_POLICY", "REPORT_URL", "LOG_LEVEL")
+    names += ("SERVICE_ACCOUNTS", "ALLOWED", "PRIORITY_CLASSES")
     assert settings_from({**IMAGE, **{f"RSWEEP_{name}": "" for name in names}}) == settings_from(IMAGE)
 
 
@@ -52,6 +62,10 @@ def test_empty_is_as_good_as_absent() -> None:
         ({"RSWEEP_LOG_LEVEL": "loud"}, "RSWEEP_LOG_LEVEL is 'LOUD': choose one of DEBUG"),
         ({"RSWEEP_SIDECAR_RESOURCES": "{"}, "RSWEEP_SIDECAR_RESOURCES is not JSON"),
         ({"RSWEEP_SIDECAR_RESOURCES": "[]"}, "give an object"),
+        ({"RSWEEP_SERVICE_ACCOUNTS": "*/default,sweeps"}, "has 'sweeps': give NAMESPACE/NAME"),
+        ({"RSWEEP_SERVICE_ACCOUNTS": "a/[bc]"}, r"has 'a/\[bc\]': give NAMESPACE/NAME"),
+        ({"RSWEEP_ALLOWED": "hostPath,hostpid"}, "has 'hostpid': choose among hostPath, hostNetwork"),
+        ({"RSWEEP_PRIORITY_CLASSES": "High"}, "has 'High': give names"),
     ],
 )
 def test_nonsense_is_refused_by_name(variables: dict[str, str], match: str) -> None:

@@ -1,0 +1,151 @@
+"""What is asked of the API server before a pod is made, and what is made of its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from builders import NOW, UID, manifest
+from fake_api import FakeApi
+
+from sweep_operator.kube import paths
+from sweep_operator.kube.client import ApiError
+from sweep_operator.model.observed import Role
+from sweep_operator.model.snapshot import Sweep
+from sweep_operator.pods.overreach import Allowance
+from sweep_operator.runtime.gate import Gate
+from sweep_operator.runtime.refusals import Refusal
+from sweep_operator.runtime.translation import sweep_of
+
+PODS = paths.pods("ns")
+CLASS = paths.priority_class("everybody")
+
+
+class Entrance:
+    def __init__(self, **allowed: Any) -> None:
+        self.api = FakeApi()
+        self.now = NOW
+        client: Any = self.api
+        self.gate = Gate(client, allowance=Allowance(**allowed), clock=lambda: self.now)
+        self.sweep = generation(1)
+
+    async def ask(self, role: Role = Role.ATTEMPT, name: str = "p", **spec: Any) -> Refusal | None:
+        return await self.gate.refusal_before(self.sweep, role, pod(name, **spec))
+
+    def dry_runs(self) -> int:
+        return len(self.api.paths("DRY-RUN"))
+
+    def adds(self, **spec: Any) -> None:
+        """Have a webhook add to every pod."""
+        self.api.admit = lambda body: {**body, "spec": {**body["spec"], **spec}}
+
+
+def generation(number: int) -> Sweep:
+    body = manifest()
+    body["metadata"]["generation"] = number
+    return sweep_of(body)
+
+
+def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
+    return {"kind": "Pod", "metadata": {"namespace": "ns", "name": name, "uid": "u"}, "spec": spec}
+
+
+@pytest.fixture
+def entrance() -> Entrance:
+    return Entrance()
+
+
+async def test_one_dry_run_stands_for_all_pods_of_a_generation(entrance: Entrance) -> None:
+    assert await asyncio.gather(*(entrance.ask(name=f"p{number}") for number in range(50))) == [None] * 50
+    assert entrance.dry_runs() == 1
+    assert entrance.api.objects == {}
+    assert await entrance.ask(Role.MERGE) is None
+    assert entrance.dry_runs() == 2, "another kind of pod is another question"
+    entrance.sweep = generation(2)
+    assert await entrance.ask() is None
+    assert entrance.dry_runs() == 3, "a changed sweep is another question"
+
+
+async def test_what_the_template_asks_for_is_refused_without_a_request(entrance: Entrance) -> None:
+    refusal = await entrance.ask(hostPID=True)
+    assert refusal is not None
+    assert (refusal.reason, refusal.message.partition(":")[0]) == ("TemplateForbidden", "mend spec.template.spec")
+    assert "hostPID is true" in refusal.message
+    assert entrance.api.requests == []
+
+
+async def test_what_admission_adds_is_refused_as_well(entrance: Entrance) -> None:
+    entrance.adds(volumes=[{"name": "d", "hostPath": {"path": "/"}}])
+    refusal = await entrance.ask()
+    assert refusal is not None
+    assert refusal.reason == "TemplateForbidden"
+    assert "admission (a webhook, or a default) has added" in refusal.message
+    assert "volumes d is the hostPath /" in refusal.message
+
+
+async def test_a_refusal_is_asked_for_again_only_after_a_while(entrance: Entrance) -> None:
+    entrance.adds(hostPID=True)
+    first = await entrance.ask()
+    assert first is not None
+    assert await entrance.ask() == first
+    assert entrance.dry_runs() == 1
+    entrance.adds()
+    entrance.now += first.retry_seconds
+    assert await entrance.ask() is None
+
+
+async def test_a_template_that_the_api_server_refuses_is_not_shown_by_every_pod(entrance: Entrance) -> None:
+    entrance.api.refuse[PODS] = [ApiError(422, "no such field")] * 2
+    answers = await asyncio.gather(*(entrance.ask() for _ in range(10)))
+    assert {answer.reason for answer in answers if answer is not None} == {"TemplateInvalid"}
+    assert entrance.dry_runs() == 1
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "exceeded quota: x"), (0, "silence"), (500, "no"), (429, "slow")])
+async def test_what_passes_is_asked_for_again_at_once(entrance: Entrance, status: int, said: str) -> None:
+    entrance.api.refuse[PODS] = [ApiError(status, said)]
+    refusal = await entrance.ask()
+    assert refusal is not None
+    assert refusal.reason in ("QuotaExceeded", "ApiUnavailable")
+    assert await entrance.ask() is None
+
+
+@pytest.mark.parametrize("error", [(409, "already exists"), (400, 'webhook "w" does not support dry run')])
+async def test_where_no_dry_run_can_tell_the_pod_itself_is_looked_at(entrance: Entrance, error: Any) -> None:
+    entrance.api.refuse[PODS] = [ApiError(*error)]
+    assert await entrance.ask() is None
+    refusal = await entrance.gate.refusal_after(entrance.sweep, Role.ATTEMPT, pod(nodeName="n"))
+    assert refusal is not None
+    assert await entrance.ask() == refusal, "the next one is stopped before it is made"
+    assert entrance.dry_runs() == 1
+
+
+async def test_the_class_that_every_pod_gets_needs_no_leave(entrance: Entrance) -> None:
+    entrance.api.objects[CLASS] = {"globalDefault": True}
+    entrance.adds(priorityClassName="everybody")
+    assert await entrance.ask() is None
+    assert await entrance.gate.refusal_after(entrance.sweep, Role.ATTEMPT, pod(priorityClassName="everybody")) is None
+    assert entrance.api.paths("GET") == [CLASS], "a thousand pods ask once"
+    refusal = await entrance.ask(priorityClassName="everybody")
+    assert refusal is not None, "to name a class is another thing than to be given one"
+
+
+@pytest.mark.parametrize("known", [{}, {"globalDefault": False}, None])
+async def test_a_class_that_a_webhook_gives_needs_leave(entrance: Entrance, known: dict[str, Any] | None) -> None:
+    if known is None:
+        entrance.api.refuse[CLASS] = [ApiError(403, "forbidden")]
+    else:
+        entrance.api.objects[CLASS] = known
+    entrance.adds(priorityClassName="everybody", hostPID=True)
+    refusal = await entrance.ask()
+    assert refusal is not None
+    assert "priorityClassName is everybody" in refusal.message
+    assert "hostPID" in refusal.message
+
+
+async def test_a_sweep_that_is_gone_is_forgotten(entrance: Entrance) -> None:
+    await entrance.ask()
+    entrance.gate.forget(UID)
+    await entrance.ask()
+    assert entrance.dry_runs() == 2
