@@ -98,8 +98,6 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
     stale = silence(snapshot, records, now=now)
     if stale is not None:
         found.append(stale)
-    if not snapshot.presence.nodes_visible:
-        found.append(Problem(reason="NodesForbidden", message="the operator may not read nodes: works from pods alone"))
     return found
 
 

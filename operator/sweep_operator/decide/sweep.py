@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from sweep_operator.decide import cleanup, housekeeping, pacing, summary, under_way
 from sweep_operator.decide.images import known_images
 from sweep_operator.decide.shard import reclaim_of, step_of
+from sweep_operator.decide.sight import blind_spots
 from sweep_operator.decide.succession import needs_heir, take_after_seconds, without_notice
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
 from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
@@ -320,7 +321,7 @@ class _Draft:
         retained = self.retained or next(said, None)
         if retained is not None and self.sweep.spec.keep is not None:
             conditions.append(retained)
-        return conditions
+        return [*conditions, *blind_spots(self.snapshot, now=self.now)]
 
 
 def _same_order(record: ShardRecord, attempt: int, creation: Creation, *, now: float) -> CreateAttempt:

@@ -17,6 +17,7 @@ from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.tokens import TokenReviewer
 from sweep_operator.runtime.work_queue import Key
 
 _REQUESTS_IN_FLIGHT = 50
@@ -25,7 +26,8 @@ _REQUESTS_IN_FLIGHT = 50
 class Gatherer:
     """Makes snapshots. `clock` gives Unix seconds.
 
-    `listening_since` is when this process began to take reports, None where pods are told nobody to report to.
+    `listening_since` is when this process began to take reports, None where pods are told nobody to report to; it
+    counts for nothing while `tokens` may not be reviewed.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Gatherer:
         nodes: Informer[NodeView],
         attempts: Attempts,
         reports: ReportBoard,
+        tokens: TokenReviewer,
         clock: Callable[[], float],
         listening_since: float | None = None,
     ) -> None:
@@ -46,6 +49,7 @@ class Gatherer:
         self._nodes = nodes
         self._attempts = attempts
         self._reports = reports
+        self._tokens = tokens
         self._clock = clock
         self._listening_since = listening_since
 
@@ -79,7 +83,7 @@ class Gatherer:
             absent=frozenset(absent),
             housekeeping=self._housekeeping(sweep, pods),
             heard_at=self._reports.heard_at(sweep.uid),
-            listening_since=self._listening_since,
+            listening_since=None if self._tokens.forbidden else self._listening_since,
         )
 
     async def _ask_after_missing(self, sweep: Sweep, pods: list[PodView]) -> set[int]:

@@ -27,7 +27,7 @@ from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.reconciler import Reconciler
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.server import Server
-from sweep_operator.runtime.settings import Settings
+from sweep_operator.runtime.settings import REPORT_URL, Settings
 from sweep_operator.runtime.shell import watch_sweeps
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.tokens import TokenReviewer
@@ -41,6 +41,8 @@ RESYNC_SECONDS = 300.0
 
 async def run(settings: Settings) -> None:
     """Run the operator until the process is asked to end, or something that it cannot go on without has failed."""
+    if not settings.pods.report_url:
+        logger.warning("%s is empty: pods are told nobody to report to", REPORT_URL)
     client = await KubeClient.connect()
     try:
         await _run(settings, client)
@@ -71,6 +73,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         clock=time.time,
         token=lambda: secrets.token_urlsafe(24),
     )
+    tokens = TokenReviewer(client)
     gatherer = Gatherer(
         client=client,
         sweeps=sweeps,
@@ -78,6 +81,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         nodes=nodes,
         attempts=attempts,
         reports=reports,
+        tokens=tokens,
         clock=time.time,
         listening_since=time.time() if settings.pods.report_url else None,
     )
@@ -88,7 +92,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         pods=pods,
         nodes=nodes,
         reports=reports,
-        tokens=TokenReviewer(client),
+        tokens=tokens,
         queue=queue,
         health=Health(queue=queue, informers=informers),
         metrics=metrics,
@@ -97,6 +101,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
     background: list[Coroutine[Any, Any, None]] = [
         *(informer.run() for informer in informers),
         events.run(),
+        tokens.run(),
         _work(queue, reconciler, informers),
         _resync(client, sweeps, queue, namespaces=settings.namespaces),
     ]

@@ -19,7 +19,7 @@ from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
-from sweep_operator.runtime.tokens import TokenReviewer
+from sweep_operator.runtime.tokens import FORBIDDEN_PAUSE_SECONDS, TokenReviewer
 from sweep_operator.runtime.work_queue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,8 @@ class Server:
         try:
             identity = await self._tokens.identity_of(token.strip())
         except ApiError as error:
+            if self._tokens.forbidden:
+                return web.Response(status=503, headers={"Retry-After": f"{FORBIDDEN_PAUSE_SECONDS:.0f}"})
             logger.warning("a token could not be reviewed: %s", error)
             return web.Response(status=503, headers={"Retry-After": "5"})
         if identity is None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from resumable_sweep.contract.environment import TOKEN_AUDIENCE
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 
+logger = logging.getLogger(__name__)
+
 CACHE_SECONDS = 300.0
+FORBIDDEN_PAUSE_SECONDS = 60.0
+"""How often it is tried whether tokens may be reviewed by now."""
+_UNANSWERED_PAUSE_SECONDS = 5.0
 _CACHE_ENTRIES = 20_000
 _REVIEWS_IN_FLIGHT = 16
 # pkg/serviceaccount: extra fields that a token bound to a pod carries.
@@ -34,11 +40,20 @@ class TokenReviewer:
     `clock` is monotonic, in seconds.
     """
 
-    def __init__(self, client: KubeClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, PodIdentity | None]] = OrderedDict()
         self._in_flight = asyncio.Semaphore(_REVIEWS_IN_FLIGHT)
+        self._sleep = sleep
+        self.forbidden = False
+        """Whether the API server denies us the review of tokens."""
 
     @property
     def is_busy(self) -> bool:
@@ -70,6 +85,26 @@ class TokenReviewer:
             self._known.popitem(last=False)
         return identity
 
+    async def run(self) -> None:
+        """Find out whether tokens may be reviewed, once a minute, until cancelled.
+
+        Nobody's token is enough for that: the API server looks at the right before it looks at the token.
+        """
+        while True:
+            try:
+                await self._review("nobody")
+            except ApiError as error:
+                if error.status != 403:
+                    logger.warning("the right to review tokens could not be tried: %s", error)
+                    await self._sleep(_UNANSWERED_PAUSE_SECONDS)
+                    continue
+            await self._sleep(FORBIDDEN_PAUSE_SECONDS)
+
+    def _note_forbidden(self, error: ApiError) -> None:
+        if not self.forbidden:
+            logger.warning("not allowed to review tokens, so no reports are taken: %s", error.message)
+        self.forbidden = True
+
     async def _review(self, token: str) -> PodIdentity | None:
         review = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -81,7 +116,10 @@ class TokenReviewer:
         except ApiError as error:
             if error.status in (400, 413, 422):
                 return None
+            if error.status == 403:
+                self._note_forbidden(error)
             raise
+        self.forbidden = False
         # An authenticator that does not know audiences answers without them: such a token may be anybody's.
         if not status.get("authenticated") or TOKEN_AUDIENCE not in (status.get("audiences") or ()):
             return None

@@ -36,6 +36,7 @@ SPEAKERS = (
     "operator/sweep_operator/decide/notices.py",
     "operator/sweep_operator/decide/shard.py",
     "operator/sweep_operator/decide/sidecars.py",
+    "operator/sweep_operator/decide/sight.py",
     "operator/sweep_operator/decide/succession.py",
     "operator/sweep_operator/decide/summary.py",
     "operator/sweep_operator/decide/sweep.py",

@@ -110,7 +110,7 @@ def test_what_keeps_a_pod_from_running(sick: PodView, reason: str | None) -> Non
     assert (problem.reason if problem else None) == reason
 
 
-def test_problems_come_from_creations_reports_pods_and_rights() -> None:
+def test_problems_come_from_creations_reports_and_pods_but_not_from_rights() -> None:
     records = [record(), record(1, attempt=2)]
     damaged = report(2, restore_problem="CheckpointFellBack", restore_message="went back")
     known = snapshot(
@@ -123,7 +123,7 @@ def test_problems_come_from_creations_reports_pods_and_rights() -> None:
     )
     reasons = [problem.reason for problem in problems_of(known, records, now=NOW)]
     outside = ["QuotaExceeded", "PodForbidden", "StoreUnreachable", "Unschedulable"]
-    assert reasons == [*outside, "CheckpointFellBack", "NodesForbidden"]
+    assert reasons == [*outside, "CheckpointFellBack"]
 
 
 def test_drift_is_a_problem_until_the_shard_runs_again() -> None:

@@ -21,6 +21,7 @@ from sweep_operator.runtime.gather import Gatherer
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.tokens import TokenReviewer
 from sweep_operator.runtime.translation import status_manifest
 from sweep_operator.runtime.work_queue import WorkQueue
 
@@ -32,7 +33,7 @@ class Desk:
         self.api = FakeApi()
         client: Any = self.api
         queue = WorkQueue()
-        self.attempts, self.reports = Attempts(), ReportBoard()
+        self.attempts, self.reports, self.tokens = Attempts(), ReportBoard(), TokenReviewer(client)
         self.store, self.pods = SweepStore(queue), PodIndex(queue)
         self.nodes: Informer[NodeView] = Informer(client, paths.NODES, project=lambda _: None, changed=lambda *_: None)
         known = {("", NODE): node()}
@@ -44,7 +45,9 @@ class Desk:
             nodes=self.nodes,
             attempts=self.attempts,
             reports=self.reports,
+            tokens=self.tokens,
             clock=lambda: NOW,
+            listening_since=NOW - 60,
         )
         of = sweep(records)
         self.store.seen({**manifest(shards=len(records)), "status": status_manifest(of.status, of)})
@@ -132,6 +135,13 @@ async def test_nodes_that_may_not_be_read_are_not_asked_for() -> None:
     found = await desk.gather()
     assert not found.presence.nodes_visible
     assert desk.api.requests == []
+
+
+async def test_nobody_listens_while_tokens_may_not_be_reviewed() -> None:
+    desk = Desk(record())
+    assert (await desk.gather()).listening_since == NOW - 60
+    desk.tokens.forbidden = True
+    assert (await desk.gather()).listening_since is None
 
 
 async def test_what_belongs_to_former_attempts_is_dropped() -> None:

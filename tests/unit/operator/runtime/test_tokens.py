@@ -112,3 +112,24 @@ async def test_reviews_are_capped() -> None:
     answered.set()
     await asyncio.gather(*waiting)
     assert not reviewer.is_busy
+
+
+async def test_the_right_is_tried_until_it_is_there(caplog: pytest.LogCaptureFixture) -> None:
+    api = FakeApi()
+    denied = ApiError(403, 'cannot create resource "tokenreviews"')
+    api.refuse[paths.TOKEN_REVIEWS] = [ApiError(0, "connection refused"), denied, denied]
+    api.on_create = lambda token: review(authenticated=False)
+    seen: list[tuple[float, bool]] = []
+
+    async def sleep(seconds: float) -> None:
+        seen.append((seconds, reviewer.forbidden))
+        if len(seen) == 4:
+            raise asyncio.CancelledError
+
+    reviewer = TokenReviewer(api, sleep=sleep)  # type: ignore[arg-type]
+    with pytest.raises(asyncio.CancelledError):
+        await reviewer.run()
+    assert [forbidden for _, forbidden in seen] == [False, True, True, False]
+    assert seen[0][0] < seen[1][0]
+    # Once, and not with every report.
+    assert caplog.text.count("so no reports are taken") == 1
