@@ -37,15 +37,15 @@ class Helm:
             check=False,
         )
 
-    def manifest(self, values: dict[str, Any]) -> str:
+    def manifest(self, values: dict[str, Any], *, kubernetes: str = _KUBERNETES) -> str:
         """Return the text of all objects that the chart makes of `values`."""
-        words = ("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--kube-version", _KUBERNETES)
+        words = ("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--kube-version", kubernetes)
         done = self.run(*words, values=values)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def objects(self, values: dict[str, Any]) -> list[dict[str, Any]]:
-        return [each for each in yaml.safe_load_all(self.manifest(values)) if each]
+    def objects(self, values: dict[str, Any], *, kubernetes: str = _KUBERNETES) -> list[dict[str, Any]]:
+        return [each for each in yaml.safe_load_all(self.manifest(values, kubernetes=kubernetes)) if each]
 
     def object(self, values: dict[str, Any], kind: str, name: str = "") -> dict[str, Any]:
         found = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from chart.helm import CHART, NAME, Helm
 from resumable_sweep.contract.report import REPORT_PATH
 from sweep_operator.api.crd import custom_resource_definition
+from sweep_operator.pods.overreach import Reach
 from sweep_operator.runtime import settings
 
 # The programs are built by the testbed, as those of the other integration tests are.
@@ -32,6 +34,7 @@ NAMESPACED = {
 CLUSTER_WIDE = {
     ("", "nodes"): {"get", "list", "watch"},
     ("authentication.k8s.io", "tokenreviews"): {"create"},
+    ("scheduling.k8s.io", "priorityclasses"): {"get"},
 }
 
 
@@ -167,6 +170,11 @@ def test_settings_reach_the_operator(helm: Helm) -> None:
             "priorityClassName": "high",
         },
         "sidecar": {"image": {"pullPolicy": "Always"}, "resources": {"requests": None, "limits": {"cpu": "2"}}},
+        "tenancy": {
+            "serviceAccounts": ["team-a/sweeps", "*/default"],
+            "allow": ["hostPath", "nodeName"],
+            "priorityClasses": ["batch-*"],
+        },
     }
     pod = helm.object(values, "Deployment")["spec"]["template"]
     (container,) = pod["spec"]["containers"]
@@ -178,6 +186,9 @@ def test_settings_reach_the_operator(helm: Helm) -> None:
         "RSWEEP_SIDECAR_IMAGE": "resumable-sweep-sidecar:0.1.0",
         "RSWEEP_IMAGE_PULL_POLICY": "Always",
         "RSWEEP_SIDECAR_RESOURCES": '{"limits":{"cpu":"2","memory":"256Mi"}}',
+        "RSWEEP_SERVICE_ACCOUNTS": "team-a/sweeps,*/default",
+        "RSWEEP_ALLOWED": "hostPath,nodeName",
+        "RSWEEP_PRIORITY_CLASSES": "batch-*",
         "TZ": "UTC",
     }
     assert container["imagePullPolicy"] == "Never"
@@ -198,6 +209,42 @@ def test_the_operator_reads_all_that_it_is_told(helm: Helm, values: dict[str, An
     assert understood.pods.sidecar_image == told["RSWEEP_SIDECAR_IMAGE"]
     assert understood.pods.resources["limits"] == {"cpu": "1", "memory": "256Mi"}
     assert understood.namespaces == tuple(values.get("operator", {}).get("watchNamespaces", ()))
+
+
+def test_the_chart_offers_all_that_the_operator_can_allow(helm: Helm) -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["tenancy"]["properties"]
+    assert schema["allow"]["items"]["enum"] == list(Reach)
+    told = environment(operator_container(helm, {"tenancy": {"allow": list(Reach)}}))
+    assert settings.settings_from(told).allowance.reaches == set(Reach)
+
+
+@pytest.mark.parametrize(
+    ("values", "kubernetes", "accounts", "asks"),
+    [
+        ({}, "1.35.4", "*/*", True),
+        ({}, "1.30.0-gke.100", "*/*", True),
+        ({}, "1.29.9", "*/default", False),
+        ({"tenancy": {"authorPolicy": False}}, "1.35.4", "*/default", False),
+        ({"tenancy": {"serviceAccounts": ["a/b"]}}, "1.35.4", "a/b", True),
+        ({"tenancy": {"serviceAccounts": ["a/b"]}}, "1.29.9", "a/b", False),
+    ],
+)
+def test_all_service_accounts_are_open_only_to_authors_who_are_asked(
+    helm: Helm, values: dict[str, Any], kubernetes: str, accounts: str, asks: bool
+) -> None:
+    objects = helm.objects(values, kubernetes=kubernetes)
+    (deployment,) = [each for each in objects if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert environment(container)["RSWEEP_SERVICE_ACCOUNTS"] == accounts
+    policies = {each["kind"] for each in objects if each["kind"].startswith("ValidatingAdmissionPolicy")}
+    assert policies == ({"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"} if asks else set())
+
+
+def test_authors_are_asked_only_where_the_operator_works(helm: Helm) -> None:
+    binding = helm.object({"operator": {"watchNamespaces": ["team-a"]}}, "ValidatingAdmissionPolicyBinding")
+    (expression,) = binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"]
+    assert (expression["key"], expression["values"]) == ("kubernetes.io/metadata.name", ["team-a"])
+    assert "matchResources" not in helm.object({}, "ValidatingAdmissionPolicyBinding")["spec"]
 
 
 def test_the_definition_is_that_of_the_models(helm: Helm) -> None:
@@ -237,6 +284,9 @@ def test_a_numeric_release_stays_text(helm: Helm) -> None:
         ({"service": {"port": 70000}}, ["at '/service/port'", "maximum"]),
         ({"imagePullSecrets": ["registry"]}, ["at '/imagePullSecrets/0'", "got string, want object"]),
         ({"networkPolicy": {"from": []}}, ["at '/networkPolicy/from'", "minItems"]),
+        ({"tenancy": {"allow": ["root"]}}, ["at '/tenancy/allow/0'", "must be one of 'hostPath'"]),
+        ({"tenancy": {"serviceAccounts": ["sweeps"]}}, ["at '/tenancy/serviceAccounts/0'", "does not match pattern"]),
+        ({"tenancy": {"priorityClasses": ["A"]}}, ["at '/tenancy/priorityClasses/0'", "does not match pattern"]),
     ],
 )
 def test_refuses(helm: Helm, values: dict[str, Any], words: list[str]) -> None:

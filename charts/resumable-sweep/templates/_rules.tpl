@@ -18,7 +18,8 @@
   verbs: [create]
 {{- end -}}
 
-{{/* What is cluster-wide by nature: nodes, and the review of the tokens by which pods prove who they are. */}}
+{{/* What is cluster-wide by nature: nodes, the review of the tokens by which pods prove who they are, and which
+priority class every pod gets that names none. */}}
 {{- define "resumable-sweep.clusterRules" -}}
 - apiGroups: [""]
   resources: [nodes]
@@ -26,4 +27,18 @@
 - apiGroups: [authentication.k8s.io]
   resources: [tokenreviews]
   verbs: [create]
+- apiGroups: [scheduling.k8s.io]
+  resources: [priorityclasses]
+  verbs: [get]
+{{- end -}}
+
+{{/* Whether the API server is to ask what a sweep's author may do: not empty where it is. Older ones cannot. */}}
+{{- define "resumable-sweep.asksForAuthors" -}}
+{{- if and .Values.tenancy.authorPolicy (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}yes{{ end }}
+{{- end -}}
+
+{{/* The service accounts that the pods of sweeps may have. */}}
+{{- define "resumable-sweep.serviceAccounts" -}}
+{{- $unsaid := include "resumable-sweep.asksForAuthors" . | empty | not | ternary "*/*" "*/default" }}
+{{- .Values.tenancy.serviceAccounts | join "," | default $unsaid }}
 {{- end -}}
