@@ -66,7 +66,9 @@ def _write_folder(step: int, made: Path) -> None:
 def _run_state(state_of: Callable[[int], Any]) -> Callable[[Path, Durable], None]:
     def run(snapshot: Path, durable: Durable) -> None:
         loaded = load_state(snapshot / _STATE)
-        for step in range(loaded.extra["step"] + 1 if loaded else 1, STEPS + 1):
+        # A save that was cut off before its manifest took its place is brought to its end by the next save alone: so
+        # whoever finds the last step saves it again. Until then the mirror has the checkpoint before.
+        for step in range(min(loaded.extra["step"] + 1, STEPS) if loaded else 1, STEPS + 1):
             save_state(snapshot / _STATE, state_of(step), {"step": step})
 
     return run
