@@ -273,6 +273,84 @@ def test_up_brings_back_a_node_that_was_lost_as_another_incarnation(testbed: Tes
     assert _condition(node, "Ready")["status"] == "True"
 
 
+def test_partitioned_node_falls_silent_while_its_pods_go_on(testbed: Testbed, run_pod: Callable[[str], str]) -> None:
+    testbed.add("cut-off", gpus=1)
+    name = run_pod("cut-off")
+    before = _process_in_pod(testbed, "cut-off")
+
+    testbed.reclaim("cut-off", how="partition")
+
+    with pytest.raises(RigError, match="'cut-off' is cut off already; `testbed heal cut-off`"):
+        testbed.reclaim("cut-off", how="partition")
+    wait_until(
+        lambda: _condition(_node(testbed.api, "cut-off"), "Ready")["status"] == "Unknown",
+        what="the node to fall silent",
+        seconds=60,
+    )
+    assert _process_in_pod(testbed, "cut-off") == before
+    assert _pod(testbed.api, name)["status"]["phase"] == "Running"
+
+    testbed.heal("cut-off")
+
+    wait_until(
+        lambda: _condition(_node(testbed.api, "cut-off"), "Ready")["status"] == "True",
+        what="the node to answer again",
+        seconds=60,
+    )
+    assert _process_in_pod(testbed, "cut-off") == before
+    with pytest.raises(RigError, match="'cut-off' is connected"):
+        testbed.heal("cut-off")
+
+
+def test_replaced_node_is_another_machine_of_the_same_name(testbed: Testbed) -> None:
+    testbed.add("replaced", gpus=1, cloud="ec2")
+    before = _node(testbed.api, "replaced")
+    testbed.reclaim("replaced", how="delete")
+
+    testbed.replace("replaced")
+
+    after = _node(testbed.api, "replaced")
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert after["status"]["nodeInfo"]["bootID"] != before["status"]["nodeInfo"]["bootID"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert [spec.cloud for spec in testbed.state.nodes() if spec.name == "replaced"] == ["ec2"]
+    with pytest.raises(RigError, match="--cloud gce: the metadata server of replaced is that of ec2"):
+        testbed.announce("replaced", cloud="gce")
+
+
+def test_fast_replacement_takes_over_the_node_object(testbed: Testbed) -> None:
+    testbed.add("taken-over", gpus=1)
+    before = _node(testbed.api, "taken-over")
+    testbed.reclaim("taken-over", how="kill", node_delete_after=5)
+
+    testbed.replace("taken-over", keep_object=True)
+
+    after = _node(testbed.api, "taken-over")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["nodeInfo"]["bootID"] != before["status"]["nodeInfo"]["bootID"]
+
+
+def test_rebooted_node_keeps_its_disk_and_its_object(testbed: Testbed) -> None:
+    testbed.add("rebooted", gpus=1)
+    before = _node(testbed.api, "rebooted")
+    spec = next(spec for spec in testbed.state.nodes() if spec.name == "rebooted")
+    kept = testbed.state.machines / "rebooted" / "lib" / "kept"
+    kept.write_text("x")
+
+    testbed.reboot("rebooted")
+
+    after = _node(testbed.api, "rebooted")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["nodeInfo"]["bootID"] != before["status"]["nodeInfo"]["bootID"]
+    assert kept.read_text() == "x"
+    assert spec in testbed.state.nodes()
+
+
+def test_node_that_never_was_is_not_replaced(testbed: Testbed) -> None:
+    with pytest.raises(RigError, match="there never was a node 'spot-98'"):
+        testbed.replace("spot-98")
+
+
 @pytest.mark.parametrize("how", ["kill", "drain"])
 def test_unknown_node_is_named_with_those_there_are(testbed: Testbed, how: How) -> None:
     with pytest.raises(RigError, match=r"no node 'spot-99'.*spot-1"):

@@ -23,7 +23,7 @@ def remove_machine(state: State, node: NodeSpec) -> None:
             return
         processes.end_machine(state.directory, node.name)
         network.remove_namespace(index, node.name)
-        _empty_cgroup(cgroup(index, node.name))
+        empty_cgroup(cgroup(index, node.name))
         shutil.rmtree(state.machines / node.name, ignore_errors=True)
 
 
@@ -36,7 +36,7 @@ def remove_cluster(state: State) -> list[str]:
         for namespace in network.namespaces(index):
             processes.end([int(pid) for pid in run(["ip", "netns", "pids", namespace]).split()])
             network.remove_namespace(index, namespace.removeprefix(network_namespace(index, "")))
-        _empty_cgroup(cgroup(index))
+        empty_cgroup(cgroup(index))
     for mount in _mounts_below(state.directory):
         run(["umount", "--lazy", mount])
     shutil.rmtree(state.directory, ignore_errors=True)
@@ -61,16 +61,8 @@ def leftovers(state: State) -> list[str]:
     return found
 
 
-def _end_all(directory: Path) -> None:
-    deadline = time.monotonic() + _GIVE_UP_SECONDS
-    while pids := processes.of_cluster(directory):
-        processes.end(pids)
-        if time.monotonic() > deadline:
-            return  # what is left is told at the end
-        time.sleep(0.05)
-
-
-def _empty_cgroup(path: str) -> None:
+def empty_cgroup(path: str) -> None:
+    """End all processes in a cgroup and remove it."""
     deadline = time.monotonic() + _GIVE_UP_SECONDS
     while True:
         for pid in cgroups.members(path) - {os.getpid()}:
@@ -80,6 +72,15 @@ def _empty_cgroup(path: str) -> None:
                 continue
         if not cgroups.remove(path) or time.monotonic() > deadline:
             return
+        time.sleep(0.05)
+
+
+def _end_all(directory: Path) -> None:
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
+    while pids := processes.of_cluster(directory):
+        processes.end(pids)
+        if time.monotonic() > deadline:
+            return  # what is left is told at the end
         time.sleep(0.05)
 
 

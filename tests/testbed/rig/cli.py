@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="from a notice to that (default: as long as the node's cloud gives)",
     )
     take.add_argument("-n", "--namespace", default="default", help="of the pod (default: default)")
+    take.add_argument("--cloud", choices=metadata.CLOUDS, help="of a notice: refused where the node's is another one")
     take.add_argument(
         "--node-delete-after",
         type=float,
@@ -88,6 +89,23 @@ def _parser() -> argparse.ArgumentParser:
         help="from the machine's end to the deletion of its Node object (default: %(default)s)",
     )
     take.set_defaults(run=_reclaim)
+
+    heal = commands.add_parser("heal", help="reconnect a node that `reclaim NODE --how partition` has cut off")
+    heal.add_argument("node")
+    heal.set_defaults(run=lambda t, o: Testbed.attach(o.state).heal(o.node))
+
+    replace = commands.add_parser("replace", help="put another machine in the place of a node's, under its name")
+    replace.add_argument("node")
+    replace.add_argument(
+        "--keep-object",
+        action="store_true",
+        help="keep the Node object, if it is still there: only the boot id changes",
+    )
+    replace.set_defaults(run=lambda t, o: Testbed.attach(o.state).replace(o.node, keep_object=o.keep_object))
+
+    reboot = commands.add_parser("reboot", help="reset a node's machine where it stands, with its disk and Node object")
+    reboot.add_argument("node")
+    reboot.set_defaults(run=lambda t, o: Testbed.attach(o.state).reboot(o.node))
 
     image = commands.add_parser("images", help="build or push the project's images")
     image.add_argument("action", choices=("build", "push"), help="push builds, too, what is not there")
@@ -152,14 +170,20 @@ def _reclaim(testbed: Testbed, options: argparse.Namespace) -> int:
             print(json.dumps({"pod": name, "at": testbed.reclaim_pod(name, namespace=options.namespace)}))
         case [node] if options.how == "notice":
             then: notice.Then = options.then or "shutdown"
-            done = testbed.announce(node, then=then, after=options.after, node_delete_after=options.node_delete_after)
+            done = testbed.announce(
+                node,
+                then=then,
+                after=options.after,
+                node_delete_after=options.node_delete_after,
+                cloud=options.cloud,
+            )
             print(json.dumps(asdict(done)))
-        case [node] if options.then is None and options.after is None:
+        case [node] if options.then is None and options.after is None and options.cloud is None:
             done = testbed.reclaim(node, how=options.how, node_delete_after=options.node_delete_after)
             print(json.dumps(asdict(done)))
         case [_]:
             raise RigError(
-                f"--then and --after say what follows a notice, and --how is {options.how}: use --how notice"
+                f"--then, --after and --cloud are about a notice, and --how is {options.how}: use --how notice"
             )
         case words:
             raise RigError(f"cannot reclaim {' '.join(words)!r}: say `reclaim NODE` or `reclaim pod NAME`")

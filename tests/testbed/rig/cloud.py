@@ -45,7 +45,10 @@ def main() -> None:
     remains = threading.Thread(target=cleanup.remove_machine, args=(state, node))
     remains.start()
     time.sleep(max(0.0, ended + arguments.after - time.monotonic()))
-    if arguments.uid:
+    if state.last_of(node.name) != node:
+        # A machine of that name runs again or soon will, perhaps under the same Node object: no cloud deletes that.
+        print(f"{node.name}: another machine has the name, and its Node object", flush=True)
+    elif arguments.uid:
         delete_node_object(Api.of(state.kubeconfig), node.name, uid=arguments.uid)
         print(f"{node.name}: Node object deleted", flush=True)
     remains.join()

@@ -12,6 +12,7 @@ from typing import Any
 from rig import (
     cgroups,
     cleanup,
+    comeback,
     control_plane,
     images,
     launch,
@@ -147,15 +148,48 @@ class Testbed:
         then: notice.Then = "shutdown",
         after: float | None = None,
         node_delete_after: float = reclaim.NODE_DELETE_AFTER_SECONDS,
+        cloud: Cloud | None = None,
     ) -> reclaim.Reclaim:
         """Have a node's cloud announce its reclaim; see ``rig.notice.announce_reclaim``."""
-        return notice.announce_reclaim(self.state, name, then=then, after=after, node_delete_after=node_delete_after)
+        return notice.announce_reclaim(
+            self.state, name, then=then, after=after, node_delete_after=node_delete_after, cloud=cloud
+        )
 
     def reclaim(
         self, name: str, *, how: reclaim.How, node_delete_after: float = reclaim.NODE_DELETE_AFTER_SECONDS
     ) -> reclaim.Reclaim:
         """Take a node away; see ``rig.reclaim.reclaim_node``."""
         return reclaim.reclaim_node(self.state, name, how=how, node_delete_after=node_delete_after, report=self._report)
+
+    def heal(self, name: str) -> None:
+        """Reconnect a partitioned node; see ``rig.comeback.heal_node``."""
+        comeback.heal_node(self.state, name)
+
+    def replace(self, name: str, *, keep_object: bool = False) -> None:
+        """Put another machine in the place of a node's, which goes first if it is there, and wait until it is Ready.
+
+        It has the name, the labels and the GPUs of the one before, an empty disk and another boot id. Its Node object
+        is another one, too, unless that of the machine before is still there and is kept: so fast are some clouds.
+        """
+        old = self.state.last_of(name)
+        if old is None:
+            known = ", ".join(spec.name for spec in self.state.nodes())
+            raise RigError(f"there never was a node {name!r}; nodes are: {known or 'none'}")
+        programs = binaries(_BINARIES, report=self._report)
+        with timed(f"{name} is another machine", report=self._report):
+            for spec in self.state.nodes():
+                if spec.name == name:
+                    network.unplug(self.state.addresses, spec)
+                    cleanup.remove_machine(self.state, spec)
+            if not keep_object:
+                self.api.delete(f"/api/v1/nodes/{name}")
+            self._start_nodes([(name, old.spot, old.gpus)], programs, cloud=old.cloud, keep_objects=keep_object)
+
+    def reboot(self, name: str) -> None:
+        """Reset a node's machine where it stands, and wait until it is Ready; see ``rig.comeback.reboot_node``."""
+        with timed(f"{name} has booted anew", report=self._report):
+            comeback.reboot_node(self.state, name)
+            self._wait_until_ready({spec.name: spec for spec in self.state.nodes() if spec.name == name})
 
     def reclaim_pod(self, name: str, *, namespace: str = "default") -> float:
         """Delete a pod raw; return when, in seconds since the epoch."""
@@ -205,14 +239,21 @@ class Testbed:
         spec = MachineSpec(name=CONTROL_PLANE, logs=str(directory / "logs"), daemons=daemons)
         launch.switch_on(self.state, spec, index=addresses.index, directory=directory)
 
-    def _start_nodes(self, wanted: Sequence[tuple[str, bool, int]], programs: dict[str, Path], *, cloud: Cloud) -> None:
+    def _start_nodes(
+        self,
+        wanted: Sequence[tuple[str, bool, int]],
+        programs: dict[str, Path],
+        *,
+        cloud: Cloud,
+        keep_objects: bool = False,
+    ) -> None:
         on = set(processes.of_cluster(self.state.directory).values())
         known = {spec.name: spec for spec in self.state.nodes()}
         missing = [each for each in wanted if each[0] not in on]
         for name in {name for name, _, _ in missing} & known.keys():
             cleanup.remove_machine(self.state, known[name])  # it died, or was only half made
         made = [self.state.remember(name, spot=spot, gpus=gpus, cloud=cloud) for name, spot, gpus in missing]
-        if on - {CONTROL_PLANE}:
+        if on - {CONTROL_PLANE} and not keep_objects:
             for spec in made:
                 self.api.delete(f"/api/v1/nodes/{spec.name}")  # of a dead machine: the new one is another incarnation
         with ThreadPoolExecutor(max_workers=4) as pool:
@@ -230,6 +271,10 @@ class Testbed:
         services.make_bucket(addresses)
         pause.push(programs["pause"], registry=services.registry_url(addresses))
         expected = {name: known[name] for name, _, _ in wanted if name in on} | {spec.name: spec for spec in made}
+        self._wait_until_ready(expected)
+        wait_until(self._takes_pods, what="the default service account", seconds=60)
+
+    def _wait_until_ready(self, expected: dict[str, NodeSpec]) -> None:
         wait_until(
             lambda: self._are_ready(expected),
             what=f"nodes {', '.join(expected)} to become Ready",
@@ -239,7 +284,6 @@ class Testbed:
                 last_lines(self.state.machines / name / "logs" / "kubelet.log") for name in expected
             ),
         )
-        wait_until(self._takes_pods, what="the default service account", seconds=60)
 
     def _takes_pods(self) -> bool:
         # The last that the controller manager does for a new namespace; a pod is refused before.
@@ -265,9 +309,16 @@ class Testbed:
     def _are_ready(self, expected: dict[str, NodeSpec]) -> bool:
         objects = {item["metadata"]["name"]: item for item in self.api.get("/api/v1/nodes")["items"]}
         return all(
-            name in objects and _is_ready(objects[name]) and _gpus(objects[name]) == spec.gpus
+            name in objects
+            and _is_ready(objects[name])
+            and _gpus(objects[name]) == spec.gpus
+            # Of a machine whose Node object was kept the object says for a while how the one before was.
+            and objects[name]["status"]["nodeInfo"]["bootID"] == self._boot_id(name)
             for name, spec in expected.items()
         )
+
+    def _boot_id(self, name: str) -> str:
+        return node.boot_id_file(self.state.machines / name).read_text().strip()
 
 
 def _check_gpus(gpus: int) -> None:

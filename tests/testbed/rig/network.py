@@ -6,6 +6,7 @@ All forwarding is switched on inside these namespaces only; the host gets one in
 from __future__ import annotations
 
 import contextlib
+import json
 
 from rig import metadata
 from rig.addresses import Addresses
@@ -64,6 +65,18 @@ def make_node(addresses: Addresses, node: NodeSpec) -> None:
 def unplug(addresses: Addresses, node: NodeSpec) -> None:
     """Take the cable out: not even the ends of connections that its dying processes would send get out."""
     run(["ip", "-n", network_namespace(addresses.index, _CONTROL_PLANE), "link", "set", _port(node), "down"])
+
+
+def plug_in(addresses: Addresses, node: NodeSpec) -> None:
+    """Put the cable back in; its addresses and routes have stayed."""
+    run(["ip", "-n", network_namespace(addresses.index, _CONTROL_PLANE), "link", "set", _port(node), "up"])
+
+
+def is_plugged_in(addresses: Addresses, node: NodeSpec) -> bool:
+    """Whether the node's cable is in."""
+    router = network_namespace(addresses.index, _CONTROL_PLANE)
+    (link,) = json.loads(run(["ip", "-n", router, "-json", "link", "show", "dev", _port(node)]))
+    return "UP" in link["flags"]
 
 
 def remove_namespace(index: int, machine: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def machine_of(
         each.mkdir(parents=True, exist_ok=True)
     kernel = directory / "kernel"
     kernel.mkdir(exist_ok=True)
+    boot = {"/proc/sys/kernel/random/boot_id": str(boot_id_file(directory))}  # else all nodes had the host's
     _write_containerd(directory, addresses, pause_image)
     _write_network(directory, addresses, node)
     kubeconfig = client_kubeconfig(
@@ -74,16 +76,27 @@ def machine_of(
     if node.gpus:
         plugin = [str(programs["gpu-device-plugin"]), f"-resource={GPU_RESOURCE}", f"-count={node.gpus}"]
         daemons.append(Daemon(name="gpu-device-plugin", argv=plugin))
+    boot_anew(directory)
     return MachineSpec(
         name=node.name,
         logs=str(logs),
         daemons=daemons,
         # Its own /var/lib, /var/log and /run let every program keep its usual paths. The kubelet also sets three kernel
         # settings that hold for the whole host: it finds files of the node's own in their place.
-        binds={"/var/lib": str(lib), "/var/log": str(log), **_kernel_settings(kernel)},
+        binds={"/var/lib": str(lib), "/var/log": str(log), **_kernel_settings(kernel), **boot},
         fresh=["/run"],
         login_manager=True,
     )
+
+
+def boot_anew(directory: Path) -> None:
+    """Give the machine the identity of another boot, which its kubelet publishes."""
+    boot_id_file(directory).write_text(f"{uuid.uuid4()}\n")
+
+
+def boot_id_file(directory: Path) -> Path:
+    """File that the kubelet of that machine finds where the kernel says which boot it is."""
+    return directory / "kernel" / "boot_id"
 
 
 def _metadata_server(node: NodeSpec, announcement: Path) -> Daemon:

@@ -21,14 +21,22 @@ Then = Literal["shutdown", "kill", "nothing"]
 THENS: tuple[Then, ...] = get_args(Then)
 
 
-def announce_reclaim(state: State, name: str, *, then: Then, after: float | None, node_delete_after: float) -> Reclaim:
+def announce_reclaim(
+    state: State, name: str, *, then: Then, after: float | None, node_delete_after: float, cloud: metadata.Cloud | None
+) -> Reclaim:
     """Have the metadata server of a node announce that the machine goes, ``after`` seconds from now.
 
     ``after`` is the cloud's own time for None. When it is over the machine is shut down or loses its power, as
     ``rig.reclaim.reclaim_node`` does it, or nothing happens to it and the notice is withdrawn. Returns at once; raises
-    ``RigError`` where there is no such node, where it is off, or where ``after`` is negative.
+    ``RigError`` where there is no such node, where it is off, where ``after`` is negative, or where its metadata server
+    is not that of ``cloud`` (any, for None): a sidecar settles on its cloud once, so that a node's never changes.
     """
     node, _ = machine_that_is_on(state, name)
+    if cloud is not None and node.cloud != cloud:
+        raise RigError(
+            f"--cloud {cloud}: the metadata server of {name} is that of {node.cloud}, and a node's cloud does not"
+            f" change; `testbed add NODE --spot --cloud {cloud}` joins one of {cloud}"
+        )
     seconds = metadata.NOTICE_SECONDS[node.cloud] if after is None else after
     if seconds < 0:
         raise RigError(f"--after {seconds:g} is negative: say in how many seconds the machine goes")

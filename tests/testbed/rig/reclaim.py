@@ -15,7 +15,7 @@ from rig.errors import RigError
 from rig.progress import Say, say
 from rig.state import NodeSpec, State
 
-How = Literal["kill", "shutdown", "drain", "delete"]
+How = Literal["kill", "shutdown", "drain", "delete", "partition"]
 HOWS: tuple[How, ...] = get_args(How)
 Done = How | Literal["notice"]
 NODE_DELETE_AFTER_SECONDS = 10.0
@@ -41,8 +41,12 @@ def reclaim_node(
     - shutdown: the machine is asked to power off, and the kubelet ends the pods first; the Node object as above.
     - drain: the node is cordoned and its pods are evicted; it stays. Returns when they are gone.
     - delete: the Node object is deleted under the running machine, which then loses power.
+    - partition: the machine loses its network alone; its containers go on, and its Node object stays, until it is
+      healed (see ``rig.comeback``).
     """
     node, first = machine_that_is_on(state, name)
+    if how == "partition" and not network.is_plugged_in(state.addresses, node):
+        raise RigError(f"node {name!r} is cut off already; `testbed heal {name}` reconnects it")
     api = Api.of(state.kubeconfig)
     uid = node_uid(api, name)
     done = Reclaim(node=name, uid=uid, how=how, at=time.time())
@@ -56,6 +60,8 @@ def reclaim_node(
         api.delete(f"/api/v1/nodes/{name}")
         _cut_power(state, node)
         cleanup.remove_machine(state, node)
+    elif how == "partition":
+        network.unplug(state.addresses, node)
     else:
         _drain(api, name, report)
     return done
@@ -69,7 +75,7 @@ def machine_that_is_on(state: State, name: str) -> tuple[NodeSpec, int]:
         raise RigError(f"there is no node {name!r}; nodes are: {names or 'none'}")
     first = processes.first_of(state.directory, name)
     if first is None:
-        raise RigError(f"node {name!r} is off already; `testbed up` starts it anew")
+        raise RigError(f"node {name!r} is off already; `testbed replace {name}` puts another machine in its place")
     return node, first
 
 

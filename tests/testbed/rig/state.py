@@ -125,6 +125,16 @@ class State:
         specs = [NodeSpec(**json.loads(path.read_text())) for path in self.machines.glob("*/node.json")]
         return sorted(specs, key=lambda spec: spec.number)
 
+    def last_of(self, name: str) -> NodeSpec | None:
+        """The node that had that name last, also when its machine is gone; None where there never was one."""
+        path = self._known / f"{name}.json"
+        return NodeSpec(**json.loads(path.read_text())) if path.exists() else None
+
+    @property
+    def _known(self) -> Path:
+        # Apart from the machines' own directories: those go with them.
+        return self.directory / "nodes"
+
     def announcement(self, name: str) -> Path:
         """File that says what a node's metadata server announces."""
         return self.machines / name / "announcement.json"
@@ -137,10 +147,10 @@ class State:
             spec = NodeSpec(
                 name=name, number=number, spot=spot, gpus=gpus, cloud=cloud, incarnation=secrets.token_hex(4)
             )
-            path = self.machines / name / "node.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".new").write_text(json.dumps(spec.__dict__))
-            path.with_suffix(".new").rename(path)
+            for path in (self._known / f"{name}.json", self.machines / name / "node.json"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.with_suffix(".new").write_text(json.dumps(spec.__dict__))
+                path.with_suffix(".new").rename(path)
             return spec
 
 

@@ -74,6 +74,16 @@ def test_nodes_are_remembered_with_numbers_that_are_free(tmp_path: Path) -> None
     assert state.nodes() == [third, second]
 
 
+def test_node_is_known_when_its_machine_is_gone(tmp_path: Path) -> None:
+    state = State(tmp_path / "a")
+    spec = state.remember("spot-1", spot=True, gpus=2, cloud="ec2")
+    (state.machines / "spot-1" / "node.json").unlink()
+
+    assert state.nodes() == []
+    assert state.last_of("spot-1") == spec
+    assert state.last_of("spot-2") is None
+
+
 def test_same_name_is_another_incarnation(tmp_path: Path) -> None:
     state = State(tmp_path / "a")
 
