@@ -15,6 +15,7 @@ from sweep_operator.api.spec import (
     Items,
     Placement,
     Pool,
+    Reclaiming,
     ResumableSweepSpec,
     Toleration,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Placement",
     "Pool",
     "Reclaim",
+    "Reclaiming",
     "ResumableSweep",
     "ResumableSweepSpec",
     "ResumableSweepStatus",

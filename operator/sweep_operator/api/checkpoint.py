@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 from sweep_operator.api import duration
 from sweep_operator.api.env_var import EnvVar, ObjectName
 from sweep_operator.api.model import ApiModel
-from sweep_operator.api.rule import Rule, checked_by, immutable
+from sweep_operator.api.rule import Rule, between, checked_by, immutable
 
 _URLS = (
     "gs://BUCKET[/FOLDER], s3://BUCKET[/FOLDER], az://CONTAINER[/FOLDER] or "
@@ -40,15 +40,6 @@ Glob = Annotated[
 """Paths below the snapshot directory: `*`, `?` and `[...]` match within a name, `**` any number of folders."""
 
 
-def _between(name: str, least: str, most: str) -> Rule:
-    bounds = f"must lie between {least} and {most}"
-    return Rule(
-        check=f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
-        static=f"{name} {bounds}",
-        message=f"'{name} is ' + self + ' and {bounds}'",
-    )
-
-
 Duration = Annotated[str, StringConstraints(max_length=32, pattern=duration.PATTERN)]
 Environment = Annotated[
     list[EnvVar],
@@ -61,7 +52,7 @@ class Keep(ApiModel):
 
     generations: Annotated[int, Field(ge=1, le=1000)]
     """How many checkpoints of each shard are kept at least, the newest ones that are whole."""
-    after: Annotated[Duration, Field(json_schema_extra=checked_by(_between("after", "24h", "87600h")))] = "168h"
+    after: Annotated[Duration, Field(json_schema_extra=checked_by(between("after", "24h", "87600h")))] = "168h"
     """How old, by the store's own clock, what is no part of them must be before it is deleted; 24h or more. An attempt
     that was cut off from the store for longer sends again what it refers to."""
     service_account_name: ObjectName | None = None
@@ -110,10 +101,10 @@ class Checkpoint(ApiModel):
     """The program's checkpoint: path of a file or folder, relative to the snapshot directory (`SWEEP_SNAPSHOT_DIR`).
     A relaunched pod finds it restored, and named by `SWEEP_RESUME_FROM`. All other files in that directory are kept as
     well. Cannot change."""
-    interval: Annotated[Duration, Field(json_schema_extra=checked_by(_between("interval", "1s", "1h")))] = "10s"
+    interval: Annotated[Duration, Field(json_schema_extra=checked_by(between("interval", "1s", "1h")))] = "10s"
     """How often the sidecar looks for something new to store, between 1s and 1h. Where nothing changed nothing is
     written. A sudden loss of a node costs at most the work of so long."""
-    flush_timeout: Annotated[Duration, Field(json_schema_extra=checked_by(_between("flushTimeout", "1s", "24h")))] = (
+    flush_timeout: Annotated[Duration, Field(json_schema_extra=checked_by(between("flushTimeout", "1s", "24h")))] = (
         "300s"
     )
     """How long a pod that has to go may take to end and to store what it has: the `terminationGracePeriodSeconds` of a

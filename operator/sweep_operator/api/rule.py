@@ -36,6 +36,16 @@ def checked_by(*rules: Rule, **keywords: Any) -> dict[str, Any]:
     return {**keywords, KEY: [rule.to_json() for rule in rules]}
 
 
+def between(name: str, least: str, most: str) -> Rule:
+    """Return the rule that a duration lies between two others."""
+    bounds = f"must lie between {least} and {most}"
+    return Rule(
+        check=f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')",
+        static=f"{name} {bounds}",
+        message=f"'{name} is ' + self + ' and {bounds}'",
+    )
+
+
 def immutable(*, name: str, why: str, shown: bool) -> Rule:
     """Return the rule that a required field keeps its value.
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from sweep_operator.api.checkpoint import BUCKETS, Checkpoint
+from sweep_operator.api.checkpoint import BUCKETS, Checkpoint, Duration
 from sweep_operator.api.env_var import ConfigMapKey
 from sweep_operator.api.model import ApiModel
 from sweep_operator.api.pod_template import PodTemplate
-from sweep_operator.api.rule import Rule, checked_by, immutable, immutable_or_absent
+from sweep_operator.api.rule import Rule, between, checked_by, immutable, immutable_or_absent
 
 MAX_SHARDS = 10_000
 MAX_INLINE_ITEMS = 10_000
@@ -122,6 +122,33 @@ class Budgets(ApiModel):
     with growing pauses. One failure more and the shard, and with it the sweep, has failed."""
 
 
+class Reclaiming(ApiModel):
+    """When a machine counts as lost of which nobody says that it is gone."""
+
+    unreachable_after: Annotated[
+        Duration, Field(json_schema_extra=checked_by(between("unreachableAfter", "0s", "1h")))
+    ] = "60s"
+    """How long Kubernetes may call a node `Unknown`, which it does 40 to 50 s after the node's last word, before the
+    shards on it are run elsewhere; at most 1h. Should the machine go on, it can store nothing any more."""
+    silent_after: Annotated[
+        Duration,
+        Field(
+            json_schema_extra=checked_by(
+                Rule(
+                    check="duration(self) == duration('0s') || "
+                    "(duration(self) >= duration('15s') && duration(self) <= duration('1h'))",
+                    static="silentAfter must be 0s, or lie between 15s and 1h",
+                    message="'silentAfter is ' + self + ' and must be 0s, for never, or lie between 15s and 1h: pods "
+                    "report every 10s only'",
+                )
+            )
+        ),
+    ] = "25s"
+    """How long a pod may report nothing, while its node's Lease is not renewed either, before its shard is run
+    elsewhere without waiting for Kubernetes' word; 15s to 1h. A false alarm costs a pod that is made for nothing, and
+    doubles the time for that shard. 0s: Kubernetes' word is always waited for."""
+
+
 _NEVER_COMPLETE = (
     "(self.checkpoint.progress == 'None' && "
     "(has(self.completion) ? self.completion == 'Recorded' : has(self.items))) || "
@@ -212,6 +239,8 @@ class ResumableSweepSpec(ApiModel):
     """Where the pods run; absent: wherever the template allows."""
     budgets: Budgets = Budgets()
     """How much may go wrong."""
+    reclaim: Reclaiming = Reclaiming()
+    """When a machine counts as lost of which nobody says that it is gone. May change while the sweep runs."""
     template: PodTemplate
     """The pod that runs a shard. Changes apply to pods that are started after them."""
 

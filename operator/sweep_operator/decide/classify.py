@@ -10,9 +10,6 @@ from resumable_sweep.contract.report import Report, Stage
 from sweep_operator.model.observed import PodView, Presence
 from sweep_operator.model.signals import Signal
 
-UNREACHABLE_AFTER_SECONDS = 60
-"""How long a node may be `Unknown` before its pods are presumed dead. The shard's log fences a zombie."""
-
 AMBIGUOUS_SECONDS = 5
 """How long a pod that a signal ended waits for evidence of a reclaim before it counts as a failure."""
 
@@ -71,7 +68,14 @@ STANDS = Finding()
 
 
 def finding_of(
-    pod: PodView | None, *, absent: bool, incarnation: str, presence: Presence, report: Report | None, now: float
+    pod: PodView | None,
+    *,
+    absent: bool,
+    incarnation: str,
+    presence: Presence,
+    report: Report | None,
+    unreachable_after: float,
+    now: float,
 ) -> Finding:
     """Return what is known of an attempt's end.
 
@@ -83,6 +87,8 @@ def finding_of(
         Whether the API server itself says that there is no such pod.
     incarnation:
         The node incarnation that the attempt was placed on, empty where it was not.
+    unreachable_after:
+        For how many seconds a node may be `Unknown` before its pods are presumed dead. The shard's log fences a zombie.
     """
     if is_complete(pod, report):
         # Whatever becomes of the pod: the log has ended, and nobody can add to it.
@@ -93,7 +99,9 @@ def finding_of(
         gone = incarnation and presence.nodes_visible and incarnation not in presence.incarnations
         return Finding(signal=Signal.NODE_GONE if gone else Signal.POD_VANISHED, ended=True, message="the pod is gone")
     sealed = report is not None and report.stage in (Stage.SEALED, Stage.STOPPED)
-    of_node = node_finding(pod, incarnation=incarnation, presence=presence, now=now)
+    of_node = node_finding(
+        pod, incarnation=incarnation, presence=presence, unreachable_after=unreachable_after, now=now
+    )
     # A crash that was published before its node went away stays the experiment's own failure.
     if pod.phase == "Failed" and not _platform_ended(pod):
         return _failure(pod, node_lost=of_node.signal, now=now)
@@ -159,7 +167,9 @@ def _disruption(pod: PodView) -> Finding:
     return STANDS
 
 
-def node_finding(pod: PodView, *, incarnation: str, presence: Presence, now: float) -> Finding:
+def node_finding(
+    pod: PodView, *, incarnation: str, presence: Presence, unreachable_after: float, now: float
+) -> Finding:
     """Return what the node of a pod says about the pod's end; `incarnation` is empty where it was not noted."""
     if not pod.node or not presence.nodes_visible:
         return STANDS
@@ -173,7 +183,7 @@ def node_finding(pod: PodView, *, incarnation: str, presence: Presence, now: flo
         return Finding(signal=Signal.NODE_SHUTTING_DOWN, message=f"node {pod.node} {said}")
     if node.ready != "Unknown":
         return STANDS
-    dead_at = node.ready_since + UNREACHABLE_AFTER_SECONDS
+    dead_at = node.ready_since + unreachable_after
     if now < dead_at:
         return Finding(again_at=dead_at)
     return Finding(signal=Signal.NODE_UNREACHABLE, ended=True, message=f"node {pod.node} does not answer")

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from resumable_sweep.contract.outcome import Exit, Outcome
-from sweep_operator.decide.classify import node_finding
+from sweep_operator.decide.classify import Finding, node_finding
 from sweep_operator.decide.missing import CACHE_LAG_SECONDS
-from sweep_operator.model.observed import Role
+from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import Action, CreateHousekeeping, DeletePod, SweepEvent
 from sweep_operator.model.snapshot import Condition, Merged, Snapshot, SweepStatus
 
@@ -121,7 +121,7 @@ def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepi
         # Its end stands in the status; or it has begun before the sweep's, after which there is more to delete.
         return replace(nothing, actions=remove)
     outcome, exit_code = pod.outcome, pod.mirror.exit_code if pod.mirror else None
-    of_node = node_finding(pod, incarnation="", presence=snapshot.presence, now=now)
+    of_node = _node_finding(pod, snapshot, now=now)
     if not pod.is_terminal and exit_code is None:
         if of_node.ended:
             return replace(nothing, actions=(DeletePod(pod=pod, reason=of_node.signal, grace_seconds=0),))
@@ -153,6 +153,11 @@ class _Look:
     outcome: Outcome | None = None
 
 
+def _node_finding(pod: PodView, snapshot: Snapshot, *, now: float) -> Finding:
+    patience = snapshot.sweep.spec.unreachable_seconds
+    return node_finding(pod, incarnation="", presence=snapshot.presence, unreachable_after=patience, now=now)
+
+
 def _unreadable(role: Role, outcome: Outcome) -> Outcome:
     message = f"the {role} pod's outcome is {outcome.details}: do operator and sidecar have the same version?"
     return Outcome("OutcomeUnreadable", message)
@@ -169,7 +174,7 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
     if container is not None and container.exit_code in _FATAL:
         failure = outcome or Outcome(Exit(container.exit_code).name, f"{role} exited {container.exit_code}")
         return _Look(housekeeping=Housekeeping(status=status, actions=remove, failure=failure))
-    of_node = node_finding(pod, incarnation="", presence=snapshot.presence, now=now)
+    of_node = _node_finding(pod, snapshot, now=now)
     if of_node.ended:
         # Nobody is left to confirm the pod's end, and its name is wanted. A twin would do no harm: what these pods
         # write is the same whoever writes it.

@@ -63,6 +63,7 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Imag
         incarnation=notice.record.incarnation,
         presence=snapshot.presence,
         report=report,
+        unreachable_after=snapshot.sweep.spec.unreachable_seconds,
         now=now,
     )
     finding = judged_by_notice(finding, notice.record, pod=pod, now=now)

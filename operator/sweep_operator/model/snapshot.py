@@ -40,6 +40,10 @@ class Spec:
     """Whether an image may come to be another one under the same name."""
     keep: Keep | None = None
     """None where nothing is ever deleted."""
+    unreachable_seconds: float = 60.0
+    """How long a node may be `Unknown` before its pods are presumed dead."""
+    silent_seconds: float = 25.0
+    """How long a pod and its node may both be silent before it is presumed dead; 0: for ever."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,7 @@ class Snapshot:
     attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, and
     `housekeeping` the creations of the housekeeping pods by role. `heard_at` is when each attempt last reported,
     `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to.
+    `made_of` is the digest of what a pod would be made of now.
     """
 
     sweep: Sweep
@@ -127,6 +132,7 @@ class Snapshot:
     housekeeping: Mapping[str, Creation] = field(default_factory=dict)
     heard_at: Mapping[int, float] = field(default_factory=dict)
     listening_since: float | None = None
+    made_of: str = ""
 
     def pod_of(self, attempt: int) -> PodView | None:
         """Return the pod of an attempt, None where the caches show none."""

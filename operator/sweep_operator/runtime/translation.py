@@ -51,6 +51,8 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             flush_seconds=api.seconds_of(checkpoint.flush_timeout),
             resume_from=spec.resume_from or "",
             images_may_drift=spec.images_may_drift,
+            unreachable_seconds=api.seconds_of(spec.reclaim.unreachable_after),
+            silent_seconds=api.seconds_of(spec.reclaim.silent_after),
             keep=None
             if checkpoint.keep is None
             else model.Keep(

@@ -13,7 +13,6 @@ from resumable_sweep.contract.report import Report, Stage
 from sweep_operator.decide.classify import (
     AMBIGUOUS_SECONDS,
     STANDS,
-    UNREACHABLE_AFTER_SECONDS,
     Finding,
     finding_of,
 )
@@ -21,6 +20,7 @@ from sweep_operator.model.observed import ContainerView, NodeView, PodView, Pres
 from sweep_operator.model.signals import Signal
 
 HERE = node()
+UNREACHABLE_AFTER_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,7 @@ def judged(case: Case, now: float = NOW) -> Finding:
         incarnation=case.incarnation,
         presence=Presence(nodes=nodes, nodes_visible=case.nodes_visible),
         report=case.says,
+        unreachable_after=UNREACHABLE_AFTER_SECONDS,
         now=now,
     )
 
