@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chart.helm import CHART, NAME, NAMESPACE, Helm
+from chart.helm import CHART, NAMESPACE, Helm
+from chart.running import Operator, running_operator
 from resumable_sweep.contract.report import REPORT_PATH
 from rig.api import Api, wait_until
 from rig.control_plane import ControlPlane
@@ -28,73 +21,19 @@ TEAM = "/api/v1/namespaces/team-a"
 SWEEPS = f"/apis/{API_VERSION}/namespaces/team-a/{PLURAL}"
 
 
-@dataclass(frozen=True)
-class Operator:
-    """A running operator: where it answers, and what it has logged."""
-
-    url: str
-    log: Path
-
-    def answers(self, path: str, *, data: bytes | None = None, headers: dict[str, str] | None = None) -> int:
-        """Return the HTTP status of a request, 0 where nobody answers."""
-        request = urllib.request.Request(self.url + path, data=data, headers=headers or {})
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-
 @pytest.fixture(params=[(), ("team-a", "team-b")], ids=["all namespaces", "two namespaces"])
 def operator(
     request: pytest.FixtureRequest, helm: Helm, control_plane: ControlPlane, api: Api, tmp_path: Path
 ) -> Iterator[Operator]:
-    """The operator as a process of this machine, with the token of its service account and the chart's settings."""
+    """The operator with the rights and the settings that the chart gives it."""
     values = {"operator": {"watchNamespaces": list(request.param), "logLevel": "debug"}}
     release = ["--namespace", NAMESPACE, "--kubeconfig", str(control_plane.kubeconfig)]
     installed = helm.run("upgrade", "--install", "demo", str(CHART), *release, values=values)
     assert installed.returncode == 0, installed.stderr
-    # There is no kubelet: the deployment's own pod stays pending, and this process is in its place.
-    account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{NAME}/token"
-    token = api.create(account, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}})
-    config = json.loads(control_plane.kubeconfig.read_text())
-    config["users"][0]["user"] = {"token": token["status"]["token"]}
-    kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(json.dumps(config))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (container,) = helm.object(values, "Deployment")["spec"]["template"]["spec"]["containers"]
-    told = {each["name"]: each["value"] for each in container["env"]} | {"RSWEEP_PORT": str(port)}
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "LOGNAME": "operator",
-        "KUBECONFIG": str(kubeconfig),
-    }
-    log = tmp_path / "operator.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sweep_operator"],
-            env=environment | told,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
     try:
-        running = Operator(url=f"http://127.0.0.1:{port}", log=log)
-        wait_until(
-            lambda: running.answers(container["readinessProbe"]["httpGet"]["path"]) == 200,
-            what="the operator to be ready",
-            seconds=60,
-            clue=log.read_text,
-        )
-        assert running.answers(container["livenessProbe"]["httpGet"]["path"]) == 200
-        yield running
+        with running_operator(control_plane, api, folder=tmp_path) as running:
+            yield running
     finally:
-        process.terminate()
-        process.wait(timeout=30)
         done = helm.run("uninstall", "demo", *release)
         assert done.returncode == 0, done.stderr
 
