@@ -9,7 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,23 @@ class Api:
                 return False
             raise
         return True
+
+    def watch(self, path: str, *, seconds: int) -> Iterator[Json]:
+        """Yield what there is at the collection ``path``, then its changes, for so long: `type` and `object` each.
+
+        Raises ``ApiError`` where the server says that the watch has failed.
+        """
+        sign = "&" if "?" in path else "?"
+        request = urllib.request.Request(
+            f"{self.server}{path}{sign}watch=1&timeoutSeconds={seconds}",
+            headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
+        )
+        with self._opener.open(request, timeout=seconds + 30) as answer:
+            for line in answer:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise ApiError(event["object"].get("code", 0), f"GET {path}: {event['object'].get('message')}")
+                yield event
 
     def is_ready(self) -> bool:
         """Whether the server says that it is ready to serve."""

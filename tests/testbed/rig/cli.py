@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from rig import images, metadata, notice, packages, reclaim
 from rig.binaries import NAMES, binaries, binary
 from rig.cluster import Testbed
 from rig.errors import RigError
 from rig.progress import say
+from rig.recording import Recorder
 from rig.state import directories
 
 
@@ -107,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     reboot.add_argument("node")
     reboot.set_defaults(run=lambda t, o: Testbed.attach(o.state).reboot(o.node))
 
+    record = commands.add_parser("record", help="write down what the API shows of a node and its pods, and when")
+    record.add_argument("node")
+    record.add_argument("file", type=Path, help="is written when the time is over: JSON")
+    record.add_argument("--seconds", type=int, default=120, metavar="S", help="how long (default: %(default)s)")
+    record.set_defaults(run=_record)
+
     image = commands.add_parser("images", help="build or push the project's images")
     image.add_argument("action", choices=("build", "push"), help="push builds, too, what is not there")
     known = ", ".join(each.name for each in images.IMAGES)
@@ -188,6 +196,15 @@ def _reclaim(testbed: Testbed, options: argparse.Namespace) -> int:
         case words:
             raise RigError(f"cannot reclaim {' '.join(words)!r}: say `reclaim NODE` or `reclaim pod NAME`")
     return 0
+
+
+def _record(testbed: Testbed, options: argparse.Namespace) -> None:
+    recorder = Recorder(Testbed.attach(options.state).api, seconds=options.seconds)
+    recorder.wait()
+    steps = recorder.steps(node=options.node)
+    if not steps:
+        raise RigError(f"nothing was to be seen of a node {options.node!r}")
+    options.file.write_text(json.dumps({"began": recorder.began, "steps": steps}, indent=1))
 
 
 def _images(testbed: Testbed, options: argparse.Namespace) -> int:
