@@ -17,6 +17,9 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: operator
 {{- end -}}
 
+{{/* Port on which the operator listens in its pod. */}}
+{{- define "resumable-sweep.port" -}}8080{{- end -}}
+
 {{- define "resumable-sweep.labels" -}}
 {{ include "resumable-sweep.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
