@@ -202,7 +202,9 @@ def test_an_attempt_s_exit_code_means_what_is_said(row: list[str]) -> None:
         phase="Running" if restore.exit_code == 0 else "Failed",
         restore=restore,
     )
-    finding = finding_of(pod, absent=False, incarnation="", presence=Presence(), report=None, now=0.0)
+    finding = finding_of(
+        pod, absent=False, incarnation="", presence=Presence(), report=None, unreachable_after=60.0, now=0.0
+    )
     if not row[2]:
         return  # not a code of sweep-restore
     expected = {"goes on": ("", False), "the shard is complete": ("", True)}

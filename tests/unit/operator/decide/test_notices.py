@@ -194,6 +194,7 @@ def test_an_end_after_a_notice(case: End) -> None:
         incarnation=case.record.incarnation,
         presence=presence,
         report=case.says,
+        unreachable_after=60,
         now=case.at,
     )
     judged = judged_by_notice(finding, case.record, pod=case.sees, now=case.at)
@@ -203,5 +204,7 @@ def test_an_end_after_a_notice(case: End) -> None:
 def test_a_complete_shard_is_complete_whatever_was_announced() -> None:
     presence = Presence(nodes={NODE: node()})
     says = report(stage=Stage.COMPLETE)
-    finding = finding_of(pod(), absent=False, incarnation="", presence=presence, report=says, now=NOW)
+    finding = finding_of(
+        pod(), absent=False, incarnation="", presence=presence, report=says, unreachable_after=60, now=NOW
+    )
     assert judged_by_notice(finding, NOTICED, pod=pod(), now=NOW) == finding
