@@ -8,6 +8,7 @@ from sweep_operator.decide.classify import Finding, finding_of
 from sweep_operator.decide.images import Images, drift_of
 from sweep_operator.decide.notices import judged_by_notice, noted
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
+from sweep_operator.decide.silence import heard_again, judged_by_silence
 from sweep_operator.decide.succession import (
     heir_step,
     may_succeed,
@@ -50,6 +51,12 @@ class Step:
 
 def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Images = _NO_IMAGES) -> Step:
     """Return what becomes of a shard; `images` is what the attempts of the sweep have run so far."""
+    again = heard_again(record, snapshot)
+    step = _step_of(again.record, snapshot, now=now, images=images)
+    return step if again.event is None else replace(step, events=(again.event, *step.events))
+
+
+def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Images) -> Step:
     if record.state in (ShardState.WAITING, ShardState.COMPLETE, ShardState.FAILED):
         return Step(record=record)
     pod = snapshot.pod_of(record.attempt)
@@ -66,6 +73,7 @@ def step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Imag
         unreachable_after=snapshot.sweep.spec.unreachable_seconds,
         now=now,
     )
+    finding = judged_by_silence(finding, notice.record, pod=pod, snapshot=snapshot, now=now)
     finding = judged_by_notice(finding, notice.record, pod=pod, now=now)
     drift = drift_of(pod, images)
     stands = record.state is not ShardState.STOPPING and not finding.complete
@@ -147,7 +155,8 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
         return Step(record=record, again_at=leaves_until)
     if not finding.signal:
         return Step(record=record, again_at=finding.again_at)
-    record = record.changed(signal=finding.signal, since=now)
+    silenced = record.attempt if finding.signal is Signal.NODE_SILENT else 0
+    record = record.changed(signal=finding.signal, since=now, silenced=silenced)
     if finding.ended:
         return _ended(record, finding, snapshot=snapshot, now=now)
     return Step(record=record.changed(state=ShardState.LEAVING), again_at=now + LEAVING_SECONDS)

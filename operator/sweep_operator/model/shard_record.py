@@ -46,6 +46,9 @@ class ShardRecord:
     machine goes (all Unix seconds). A hard notice that was withdrawn stays, with a deadline of 0: the program may have
     ended for its sake. `heir` is the attempt that was made ahead of time to take over from this one, 0 where there is
     none, and `heir_ended` tells that nothing is expected of it any more, and that no other is made.
+
+    `silenced` is the attempt that was last presumed dead because nothing was heard of it, 0 where there is none, and
+    `false_alarms` counts those that were not.
     """
 
     shard: int
@@ -65,6 +68,8 @@ class ShardRecord:
     deadline: int = 0
     heir: int = 0
     heir_ended: bool = False
+    silenced: int = 0
+    false_alarms: int = 0
 
     @property
     def live_heir(self) -> int:
@@ -98,8 +103,8 @@ class ShardTable:
     `text` has one row a shard, joined by `;`, each with these cells, joined by `,` and cut after the last one that is
     not empty: state and attempt, signal (its place in the enumeration), since, done, recorded (beyond done), base (the
     items done since), setbacks, user failures, not before (beyond since), node (its place in `nodes`), notice (its
-    place in the enumeration), noticed at, deadline (beyond noticed at) and heir (with an `x` where it has ended). A
-    table of an earlier version, whose rows end with the node, is read as well.
+    place in the enumeration), noticed at, deadline (beyond noticed at), heir (with an `x` where it has ended), silenced
+    and false alarms. A table of an earlier version, whose rows end with the node, is read as well.
 
     A long table is packed, so that the status of the largest sweep stays small: `z`, then the base64 of the deflated
     cells, column by column, with the nodes as the last line.
@@ -111,7 +116,7 @@ class ShardTable:
 
 PACKED_FROM_CHARACTERS = 32 * 1024
 _PACKED = "z"
-_CELLS = 14
+_CELLS = 16
 _ENDED = "x"
 # By place, to keep the table short: new ones go to the end of an enumeration, none is ever removed.
 _NOTICES = list(NoticeKind)
@@ -149,6 +154,8 @@ def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
         f"{noticed_at:.12g}" if noticed_at else "",
         str(record.deadline - int(noticed_at)) if record.deadline else "",
         str(record.heir) + (_ENDED if record.heir_ended else "") if record.heir else "",
+        str(record.silenced) if record.silenced else "",
+        str(record.false_alarms) if record.false_alarms else "",
     ]
 
 
@@ -198,7 +205,7 @@ def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
 
 def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
     head, signal, since_cell, done_cell, recorded, base, setbacks, user_failures, not_before, node, *announced = row
-    notice, noticed_cell, deadline, heir = announced
+    notice, noticed_cell, deadline, heir, silenced, false_alarms = announced
     since, noticed_at, done = float(since_cell or 0), float(noticed_cell or 0), int(done_cell or 0)
     return ShardRecord(
         shard=shard,
@@ -218,6 +225,8 @@ def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
         deadline=int(noticed_at) + int(deadline) if deadline else 0,
         heir=int(heir.removesuffix(_ENDED) or 0),
         heir_ended=heir.endswith(_ENDED),
+        silenced=int(silenced or 0),
+        false_alarms=int(false_alarms or 0),
     )
 
 

@@ -67,6 +67,9 @@ class Signal(StrEnum):
     EC2_INTERRUPTION = "Ec2SpotInterruption"
     AZURE_PREEMPT = "AzurePreempt"
 
+    # Neither the pod nor its node was heard of any more, and Kubernetes has not said so yet.
+    NODE_SILENT = "NodeSilent"
+
     @property
     def is_reclaim(self) -> bool:
         """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""
@@ -107,6 +110,7 @@ _RECLAIMS = frozenset(
         Signal.GCE_PREEMPTED,
         Signal.EC2_INTERRUPTION,
         Signal.AZURE_PREEMPT,
+        Signal.NODE_SILENT,
     }
 )
 _INFRASTRUCTURE = frozenset(

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from resumable_sweep.contract.report import Report
+from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.observed import Creation, PodView, Presence
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardRecord
@@ -29,6 +30,8 @@ class Spec:
     shards: int
     parallelism: int
     suspend: bool = False
+    pool: str = ""
+    """Name of the pool that pods are placed in, empty where the specification names none."""
     has_items: bool = False
     """Whether the specification names the items; else only the program knows them."""
     user_failures: int = 3
@@ -120,7 +123,9 @@ class Snapshot:
     `reports` holds the newest report of each attempt by its number, `creations` what this process knows of the
     attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, and
     `housekeeping` the creations of the housekeeping pods by role. `heard_at` is when each attempt last reported,
-    `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to.
+    `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to;
+    `attentive_since` is the same, but since the operator was last unable to hear. `leases` holds the nodes whose Leases
+    are watched, by name, because something there has missed a report.
     `made_of` is the digest of what a pod would be made of now.
     """
 
@@ -132,6 +137,8 @@ class Snapshot:
     housekeeping: Mapping[str, Creation] = field(default_factory=dict)
     heard_at: Mapping[int, float] = field(default_factory=dict)
     listening_since: float | None = None
+    attentive_since: float | None = None
+    leases: Mapping[str, LeaseView] = field(default_factory=dict)
     made_of: str = ""
 
     def pod_of(self, attempt: int) -> PodView | None:

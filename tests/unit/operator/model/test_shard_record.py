@@ -55,6 +55,8 @@ def records(draw: st.DrawFn, most: int = 5) -> list[ShardRecord]:
             user_failures=draw(counts),
             not_before=draw(st.one_of(st.just(0), st.integers(1, 2_000_000_000))),
             node=draw(st.sampled_from(["", *nodes])),
+            silenced=draw(counts),
+            false_alarms=draw(counts),
             **draw(notices()),
         )
         for shard in range(draw(st.integers(0, most)))
@@ -112,7 +114,7 @@ def test_shards_beyond_the_table_are_new() -> None:
         (ShardTable("A1,999"), 1),
         (ShardTable("A1,,,,,,,,,1"), 1),
         (ShardTable("A1,,,,,,,,,,99"), 1),
-        (ShardTable("A1,,,,,,,,,,,,,,"), 1),
+        (ShardTable("A1,,,,,,,,,,,,,,,,"), 1),
         (ShardTable("zzz"), 1),
         (ShardTable("zAAAA"), 1),
         (ShardTable("Aone"), 1),
@@ -205,7 +207,7 @@ def test_the_order_of_signals_is_for_ever() -> None:
         "DeletionByTaintManager",
         "PreemptionByScheduler",
     ]
-    last = ["CheckpointDamaged", "Drift", "GcePreempted", "Ec2SpotInterruption", "AzurePreempt"]
+    last = ["CheckpointDamaged", "Drift", "GcePreempted", "Ec2SpotInterruption", "AzurePreempt", "NodeSilent"]
     assert [signal.value for signal in Signal][-len(last) :] == last
 
 
