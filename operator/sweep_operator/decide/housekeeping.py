@@ -8,6 +8,7 @@ from typing import Protocol
 from resumable_sweep.contract.outcome import Exit, Outcome
 from sweep_operator.decide.classify import Finding, node_finding
 from sweep_operator.decide.missing import CACHE_LAG_SECONDS
+from sweep_operator.decide.platform import is_outdated
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import Action, CreateHousekeeping, DeletePod, SweepEvent
 from sweep_operator.model.snapshot import Condition, Merged, Snapshot, SweepStatus
@@ -125,6 +126,8 @@ def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepi
     if not pod.is_terminal and exit_code is None:
         if of_node.ended:
             return replace(nothing, actions=(DeletePod(pod=pod, reason=of_node.signal, grace_seconds=0),))
+        if is_outdated(pod, snapshot, now=now):
+            return replace(nothing, actions=(DeletePod(pod=pod, reason="Outdated"),))
         return replace(nothing, again_at=of_node.again_at)
     if outcome is None:
         outcome = Outcome("OutcomeUnreadable", f"pod {pod.name} has not said how it ended ({pod.reason or exit_code})")
@@ -185,6 +188,8 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
         )
     if pod.is_terminal:
         return _Look(housekeeping=Housekeeping(status=status, actions=remove, trouble=outcome))
+    if is_outdated(pod, snapshot, now=now) and not pod.deleted:
+        return _Look(housekeeping=Housekeeping(status=status, actions=(DeletePod(pod=pod, reason="Outdated"),)))
     trouble = outcome if container is not None and container.exit_code else None
     return _Look(housekeeping=Housekeeping(status=status, trouble=trouble, again_at=of_node.again_at))
 

@@ -6,15 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 
 from sweep_operator.decide.images import drift_of
+from sweep_operator.decide.platform import platform_problems
 from sweep_operator.decide.progress import newest_report
-from sweep_operator.decide.sidecars import STARTING, mirror_problem, silence
-from sweep_operator.model.observed import PodView, Role
-from sweep_operator.model.problem import Problem
+from sweep_operator.decide.sidecars import mirror_problem, silence
+from sweep_operator.model.observed import PodView
+from sweep_operator.model.problem import Problem, clipped
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Condition, Snapshot, SweepStatus
 
-_MORE = re.compile(r" \(and \d+ more\)$")
+_MORE = re.compile(r" \(and \d+ more: [^)]*\)$")
+_REASONS_TOLD = 3
+_LONGEST_MESSAGE = 1024
+_PASSING = frozenset({"QuotaExceeded", "Unschedulable", "SchedulingGated", "StillStarting", "ApiUnavailable"})
+"""Reasons that mostly pass by themselves, when there is room: whatever needs somebody is told before them."""
 
 
 def total_items(status: SweepStatus, snapshot: Snapshot, records: Sequence[ShardRecord]) -> int | None:
@@ -67,13 +72,9 @@ def duration_text(seconds: float) -> str:
 
 
 def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
-    """Return what keeps the current attempts from working, the most telling first."""
+    """Return what keeps the current attempts from working, what needs somebody first."""
     found = []
     pods = snapshot.pods_by_attempt
-    creations = [*(snapshot.creations.get(record.attempt) for record in records), *snapshot.housekeeping.values()]
-    for creation in creations:
-        if creation is not None and creation.problem:
-            found.append(Problem(reason=creation.problem, message=creation.message))
     for record in records:
         report = snapshot.reports.get(record.attempt)
         if report is not None and report.problem and record.state is ShardState.ACTIVE:
@@ -87,9 +88,9 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
             )
         if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
             found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record)))
-    current = [pods[record.attempt] for record in records if record.attempt in pods]
-    current += [pod for pod in snapshot.presence.pods if pod.role is not Role.ATTEMPT]
-    found += [problem for pod in current if (problem := pod_problem(pod)) is not None]
+    found += platform_problems(snapshot, records, now=now)
+    current = (pods[record.attempt] for record in records if record.attempt in pods)
+    found += [problem for pod in current if (problem := mirror_problem(pod)) is not None]
     for record in records:
         report = newest_report(pods.get(record.attempt), snapshot.reports.get(record.attempt))
         if report is not None and report.restore_problem and record.state is ShardState.ACTIVE:
@@ -98,7 +99,17 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
     stale = silence(snapshot, records, now=now)
     if stale is not None:
         found.append(stale)
-    return found
+    return sorted(found, key=lambda problem: problem.reason in _PASSING)
+
+
+def told(problems: Sequence[Problem]) -> str:
+    """Return the worst of the problems in words, and how many others there are, of which reasons."""
+    if len(problems) < 2:
+        return "".join(problem.message for problem in problems)
+    others = list(dict.fromkeys(problem.reason for problem in problems[1:]))
+    reasons = ", ".join([*others[:_REASONS_TOLD], *(["..."] if len(others) > _REASONS_TOLD else [])])
+    more = f" (and {len(problems) - 1} more: {reasons})"
+    return clipped(problems[0].message, to=_LONGEST_MESSAGE - len(more)) + more
 
 
 def _drift_text(record: ShardRecord, pod: PodView | None, before: SweepStatus) -> str:
@@ -120,20 +131,6 @@ def _unproven_text(record: ShardRecord) -> str:
         "spec.items or use the library; where neither is possible set spec.completion to ExitCode, and give the "
         "containers no preStop hook of their own"
     )
-
-
-def pod_problem(pod: PodView) -> Problem | None:
-    """Return what keeps a pod from running, None where nothing does."""
-    if pod.unschedulable:
-        return Problem(reason="Unschedulable", message=f"pod {pod.name}: {pod.unschedulable}")
-    down = mirror_problem(pod)
-    if down is not None:
-        return down
-    for container in (pod.restore, pod.mirror, *pod.mains):
-        if container is not None and container.waiting_reason not in STARTING:
-            said = f"pod {pod.name}, container {container.name}: {container.waiting_message}"
-            return Problem(reason=container.waiting_reason, message=said)
-    return None
 
 
 def with_conditions(previous: Iterable[Condition], wanted: Iterable[Condition]) -> tuple[Condition, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from sweep_operator.decide import cleanup, housekeeping, pacing, summary, under_way
+from sweep_operator.decide import cleanup, housekeeping, pacing, platform, summary, under_way
 from sweep_operator.decide.images import known_images
 from sweep_operator.decide.shard import reclaim_of, step_of
 from sweep_operator.decide.sight import blind_spots
@@ -150,7 +150,8 @@ class _Draft:
         """End the attempts that must go, or allocate one for each shard that there is room for."""
         spec = self.sweep.spec
         parallelism = 0 if spec.suspend else spec.parallelism
-        for record in pacing.to_stop(self.records, parallelism=parallelism):
+        outdated = platform.outdated(self.snapshot, self.records, now=self.now)
+        for record in [*outdated, *pacing.to_stop(self.records, parallelism=parallelism)]:
             self.records[record.shard] = record.changed(
                 state=ShardState.STOPPING, heir_ended=record.heir_ended or bool(record.heir)
             )
@@ -236,6 +237,7 @@ class _Draft:
     def plan(self) -> Plan:
         """Return the finished plan."""
         phase, condition = self._phase()
+        self.look_again(platform.next_step(self.snapshot, now=self.now))
         total = summary.total_items(self.status, self.snapshot, self.records)
         done = self.status.merged.items if self.status.merged else sum(record.done for record in self.records)
         ended = phase in ("Complete", "Failed")
@@ -307,13 +309,12 @@ class _Draft:
         )
         problems = [*self.trouble, *summary.problems_of(self.snapshot, self.records, now=self.now)]
         worst = problems[0] if problems and phase not in ("Complete", "Failed") else None
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         conditions.append(
             Condition(
                 type="Healthy",
                 status=worst is None,
                 reason=worst.reason if worst else "AsExpected",
-                message=worst.message + more if worst else "",
+                message=summary.told(problems) if worst else "",
                 since=self.now,
             )
         )

@@ -65,6 +65,12 @@ class PodView:
     """Reason of a true DisruptionTarget condition."""
     unschedulable: str = ""
     """The scheduler's message where it finds no node."""
+    gated: bool = False
+    """Whether somebody has put a gate on it, so that no scheduler looks at it."""
+    scheduled_at: float = 0.0
+    """When it got its node, Unix seconds."""
+    made_of: str = ""
+    """Digest of what the operator has made it of, empty where the pod does not say."""
     mains: tuple[ContainerView, ...] = ()
     """The user's own containers."""
     inits: tuple[ContainerView, ...] = ()

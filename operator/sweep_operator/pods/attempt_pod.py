@@ -15,6 +15,7 @@ from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
 from sweep_operator.pods.avoiding import avoid_node
+from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import (
     ITEMS_PATH,
@@ -160,7 +161,12 @@ def _pod(
                 names.ATTEMPT: str(order.attempt),
                 names.RANK: "0",
             },
-            "annotations": {**_ANNOTATIONS, **(metadata.get("annotations") or {}), names.TEMPLATE: digest},
+            "annotations": {
+                **_ANNOTATIONS,
+                **(metadata.get("annotations") or {}),
+                names.TEMPLATE: digest,
+                names.MADE_OF: made_of_sha256(sweep, settings=settings),
+            },
             "ownerReferences": [owner_reference(sweep)],
         },
         "spec": spec,

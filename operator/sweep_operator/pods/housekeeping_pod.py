@@ -11,6 +11,7 @@ from sweep_operator.model.observed import Role
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
 from sweep_operator.pods.attempt_pod import identity_of, owner_reference, store_url
+from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import security_context
 
@@ -108,6 +109,7 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
             "name": names.housekeeping_pod_name(sweep=sweep.name, sweep_uid=sweep.uid, role=role),
             "namespace": sweep.namespace,
             "labels": names.labels(sweep=sweep.name, sweep_uid=sweep.uid, role=role),
+            "annotations": {names.MADE_OF: made_of_sha256(sweep, settings=settings)},
             "ownerReferences": [owner_reference(sweep)],
         },
         "spec": pod,

@@ -13,6 +13,7 @@ SHARD = "resumable.dev/shard"
 ATTEMPT = "resumable.dev/attempt"
 RANK = "resumable.dev/rank"
 TEMPLATE = "resumable.dev/template-sha256"
+MADE_OF = "resumable.dev/made-of-sha256"
 
 
 def uid_hash(sweep_uid: str) -> str:

@@ -13,7 +13,10 @@ from sweep_operator.kube.projection import node_view, pod_view
 from sweep_operator.model.observed import Creation, NodeView, PodView, Presence, Role
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
+from sweep_operator.pods.made_of import made_of_sha256
+from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -40,6 +43,8 @@ class Gatherer:
         attempts: Attempts,
         reports: ReportBoard,
         tokens: TokenReviewer,
+        settings: PodSettings,
+        leases: LeaseWatch,
         clock: Callable[[], float],
         listening_since: float | None = None,
     ) -> None:
@@ -50,6 +55,8 @@ class Gatherer:
         self._attempts = attempts
         self._reports = reports
         self._tokens = tokens
+        self._settings = settings
+        self._leases = leases
         self._clock = clock
         self._listening_since = listening_since
 
@@ -68,13 +75,15 @@ class Gatherer:
             return None
         current = {attempt for record in sweep.status.records for attempt in record.attempts}
         self._attempts.keep_only(sweep.uid, current)
-        self._reports.keep_only(sweep.uid, current)
+        # An attempt that was presumed dead may have another word to say.
+        self._reports.keep_only(sweep.uid, current | {record.silenced for record in sweep.status.records})
         pods = list(self._pods.pods_of(key, sweep.uid))
         absent = await self._ask_after_missing(sweep, pods)
         # Only now: a pod that has been seen, and that the API server then denies, is gone.
         self._attempts.saw(sweep.uid, {pod.attempt for pod in pods if pod.role is Role.ATTEMPT})
         creations = self._attempts.of(sweep.uid)
         nodes = await self._nodes_of(sweep, pods)
+        attentive_since = self._leases.attentive_since()
         return Snapshot(
             sweep=sweep,
             presence=Presence(pods=tuple(pods), nodes=nodes, nodes_visible=not self._nodes.forbidden),
@@ -83,7 +92,10 @@ class Gatherer:
             absent=frozenset(absent),
             housekeeping=self._housekeeping(sweep, pods),
             heard_at=self._reports.heard_at(sweep.uid),
+            attentive_since=attentive_since,
+            leases=self._leases.leases(),
             listening_since=None if self._tokens.forbidden else self._listening_since,
+            made_of=made_of_sha256(sweep, settings=self._settings),
         )
 
     async def _ask_after_missing(self, sweep: Sweep, pods: list[PodView]) -> set[int]:

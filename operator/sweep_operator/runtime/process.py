@@ -17,11 +17,13 @@ from sweep_operator.kube.projection import node_view, pod_view
 from sweep_operator.model.observed import NodeView, PodView
 from sweep_operator.pods import names
 from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.attention import Attention
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.execute import Executor
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.gather import Gatherer
 from sweep_operator.runtime.health import Health
+from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.reconciler import Reconciler
@@ -74,6 +76,15 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         token=lambda: secrets.token_urlsafe(24),
     )
     tokens = TokenReviewer(client)
+    attention = Attention()
+    leases = LeaseWatch(
+        client=client,
+        sweeps=sweeps,
+        pods=pods,
+        reports=reports,
+        queue=queue,
+        attention=attention if settings.pods.report_url else None,
+    )
     gatherer = Gatherer(
         client=client,
         sweeps=sweeps,
@@ -82,6 +93,8 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         attempts=attempts,
         reports=reports,
         tokens=tokens,
+        settings=settings.pods,
+        leases=leases,
         clock=time.time,
         listening_since=time.time() if settings.pods.report_url else None,
     )
@@ -92,6 +105,7 @@ async def _run(settings: Settings, client: KubeClient) -> None:
         pods=pods,
         nodes=nodes,
         reports=reports,
+        attention=attention,
         tokens=tokens,
         queue=queue,
         health=Health(queue=queue, informers=informers),
@@ -101,6 +115,8 @@ async def _run(settings: Settings, client: KubeClient) -> None:
     background: list[Coroutine[Any, Any, None]] = [
         *(informer.run() for informer in informers),
         events.run(),
+        attention.run(),
+        leases.run(),
         tokens.run(),
         _work(queue, reconciler, informers),
         _resync(client, sweeps, queue, namespaces=settings.namespaces),

@@ -45,6 +45,7 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             shards=spec.shards,
             parallelism=spec.parallelism or spec.shards,
             suspend=spec.suspend,
+            pool=spec.placement.pools[0].name if spec.placement else "",
             has_items=spec.items is not None,
             user_failures=spec.budgets.user_failures,
             interval_seconds=api.seconds_of(checkpoint.interval),
@@ -168,7 +169,7 @@ def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
     """
     lasting = {field: value for field, value in status.items() if field not in _VOLATILE}
     rows, _ = unpacked(ShardTable(text=str(status.get("shardTable", ""))))
-    lasting["shardTable"] = [(*row[:_LASTING_CELLS], *row[_ANNOUNCED_CELLS:]) for row in rows]
+    lasting["shardTable"] = [(*row[:_LASTING_CELLS], *row[_ANNOUNCED_CELLS:_BUDGET_CELLS]) for row in rows]
     lasting["conditions"] = [
         {**condition, "message": ""} if condition["reason"] == "Running" else condition
         for condition in status.get("conditions") or ()
@@ -178,7 +179,7 @@ def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
 
 # What a sidecar or a kubelet calls its trouble comes from outside; metav1.Condition allows only this as a reason.
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,255}")
-_LASTING_CELLS, _ANNOUNCED_CELLS = 3, 10
+_LASTING_CELLS, _ANNOUNCED_CELLS, _BUDGET_CELLS = 3, 10, 16
 _VOLATILE = frozenset({"done", "eta", "total", "shardTable"})
 
 

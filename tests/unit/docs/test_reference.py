@@ -34,6 +34,7 @@ PAGE = (ROOT / "docs" / "reference" / "signals-and-conditions.md").read_text()
 SPEAKERS = (
     "operator/sweep_operator/decide/housekeeping.py",
     "operator/sweep_operator/decide/notices.py",
+    "operator/sweep_operator/decide/platform.py",
     "operator/sweep_operator/decide/shard.py",
     "operator/sweep_operator/decide/sidecars.py",
     "operator/sweep_operator/decide/sight.py",
@@ -51,8 +52,10 @@ SPEAKERS = (
 )
 NOT_SHOWN = {"Pod", "Succeeded", "True", "False", "Unknown", "PodInitializing", "ContainerCreating"}
 """Kubernetes' own words, which the code compares with."""
-NOT_SHOWN |= {"Settled"}
+NOT_SHOWN |= {"Settled", "Outdated"}
 """Why a pod is deleted: in the plan only."""
+NOT_SHOWN |= {"ErrImagePull"}
+"""It is shown under the name of what always follows it."""
 NOT_SHOWN |= {"Restored", "FreshStart", "Resolved"}
 """Outcomes of sidecars that went well: in termination messages only."""
 NOT_SHOWN |= {"SnapshotVolumeTooSmall"}

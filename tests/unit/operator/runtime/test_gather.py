@@ -16,6 +16,7 @@ from sweep_operator.model.observed import Creation, NodeView, PodView
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.snapshot import Snapshot
 from sweep_operator.pods import names
+from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.gather import Gatherer
 from sweep_operator.runtime.pod_index import PodIndex
@@ -26,6 +27,7 @@ from sweep_operator.runtime.translation import status_manifest
 from sweep_operator.runtime.work_queue import WorkQueue
 
 KEY = ("ns", "lr")
+SETTINGS = PodSettings(sidecar_image="sidecar:1")
 
 
 class Desk:
@@ -46,6 +48,7 @@ class Desk:
             attempts=self.attempts,
             reports=self.reports,
             tokens=self.tokens,
+            settings=SETTINGS,
             clock=lambda: NOW,
             listening_since=NOW - 60,
         )

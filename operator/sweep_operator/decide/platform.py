@@ -1,0 +1,243 @@
+"""What the platform has refused a sweep's pods, or cannot give them: one sentence for all that have one trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sweep_operator.decide.sidecars import STARTING
+from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
+from sweep_operator.model.problem import Problem, clipped
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState, index_ranges
+from sweep_operator.model.snapshot import Snapshot
+
+STARTING_STEPS = ((180, "3 min"), (600, "10 min"), (1800, "30 min"), (7200, "2 h"), (43_200, "12 h"))
+"""When a start is called slow, and what is said of how long it takes: in steps, for each is written to the status."""
+
+# pkg/kubelet/images/types.go. The first two follow each other for as long as an image cannot be pulled.
+_PULL_FAILED = ("ImagePullBackOff", "ErrImagePull")
+_OF_IMAGE = (
+    *_PULL_FAILED,
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "SignatureValidationFailed",
+)
+# pkg/kubelet/container/sync_result.go and pkg/kubelet/kuberuntime.
+_OF_CONFIGURATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+
+_RANGES_TOLD = 10
+_REPLACED = "the pod is replaced when spec changes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """What keeps one pod from starting. Those with the same `reason` and `container` are told of together."""
+
+    reason: str
+    said: str
+    mend: str
+    container: str = ""
+
+
+def platform_problems(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
+    """Return what keeps pods from being made or from starting, that of most shards first."""
+    return [
+        *_refused(snapshot, records),
+        *_not_starting(snapshot, records, now=now),
+    ]
+
+
+def obstacle_of(pod: PodView, *, now: float) -> Obstacle | None:
+    """Return what keeps a pod from starting, None where nothing is known to."""
+    if pod.deleted or pod.is_terminal:
+        return None
+    if not pod.node:
+        return _not_scheduled(pod, now=now)
+    if _has_started(pod):
+        return None
+    for container in (pod.restore, pod.mirror, *pod.inits, *pod.mains):
+        if container is pod.mirror and pod.is_running:
+            continue  # what that means is said elsewhere
+        if container is not None and container.waiting_reason not in STARTING:
+            obstacle = _not_started(pod, container)
+            if obstacle is not None:
+                return obstacle
+    return _slow(pod, now=now)
+
+
+def _has_started(pod: PodView) -> bool:
+    return bool(pod.mains) and all(main.started for main in pod.mains)
+
+
+def next_step(snapshot: Snapshot, *, now: float) -> float | None:
+    """Return when a pod's start takes so long that something else is to be said of it (Unix seconds)."""
+    begun = (_starting_since(pod) for pod in snapshot.presence.pods)
+    steps = (since + seconds for since in begun if since for seconds, _ in STARTING_STEPS)
+    return min((at for at in steps if at > now), default=None)
+
+
+def outdated(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[ShardRecord]:
+    """Return the shards whose pod cannot start, and would be made of something else today.
+
+    Kubernetes lets nobody change a pod's template: whoever has mended the sweep's would wait for ever.
+    """
+    pods = snapshot.pods_by_attempt
+    active = [record for record in records if record.state is ShardState.ACTIVE and record.attempt in pods]
+    return [record for record in active if is_outdated(pods[record.attempt], snapshot, now=now)]
+
+
+def is_outdated(pod: PodView, snapshot: Snapshot, *, now: float) -> bool:
+    """Return whether a pod cannot start, and would be made of something else today."""
+    if not pod.made_of or not snapshot.made_of or pod.made_of == snapshot.made_of:
+        return False
+    return obstacle_of(pod, now=now) is not None
+
+
+def _not_scheduled(pod: PodView, *, now: float) -> Obstacle | None:
+    if pod.gated:
+        return Obstacle(
+            reason="SchedulingGated",
+            said="a scheduling gate is on it",
+            mend="whoever has put it there (a queue like Kueue, mostly) takes it away when its turn comes",
+        )
+    if pod.unschedulable:
+        words, _, _ = pod.unschedulable.partition(" preemption: ")
+        mend = f"add nodes, or change placement, tolerations or requests: {_REPLACED}"
+        return Obstacle(reason="Unschedulable", said=clipped(words), mend=mend)
+    taken = _step(pod.created_at, now=now)
+    if not taken:
+        return None
+    said = f"no scheduler has looked at it for more than {taken}"
+    return Obstacle(reason="NotScheduled", said=said, mend="is spec.template.spec.schedulerName right?")
+
+
+def _not_started(pod: PodView, container: ContainerView) -> Obstacle | None:
+    reason, words = container.waiting_reason, clipped(container.waiting_message) or "it gives no cause"
+    said = f"{reason}: {words}"
+    is_sidecar = container in (pod.restore, pod.mirror)
+    if reason in _OF_IMAGE and is_sidecar:
+        mend = f"the sidecar's image is a value of the operator's chart, its pull secret one of the pod: {_REPLACED}"
+        return Obstacle(reason="SidecarImageUnavailable", said=said, mend=mend, container=container.name)
+    if reason in _PULL_FAILED:
+        mend = f"push it, or correct `image` or imagePullSecrets in spec.template: {_REPLACED}"
+        return Obstacle(reason=_PULL_FAILED[0], said=said, mend=mend, container=container.name)
+    if reason in _OF_IMAGE:
+        mend = f"correct `image` or imagePullPolicy in spec.template: {_REPLACED}"
+        return Obstacle(reason=reason, said=said, mend=mend, container=container.name)
+    if reason in _OF_CONFIGURATION:
+        where = "spec.checkpoint.env" if is_sidecar else "spec.template"
+        mend = f"create what is missing, and the pod goes on, or correct {where}: {_REPLACED}"
+        return Obstacle(reason=reason, said=said, mend=mend, container=container.name)
+    if pod.outcome is not None and pod.role is not Role.ATTEMPT:
+        # It has run, and what it said of itself tells more.
+        return None
+    mend = f"see `kubectl logs {pod.name} -c {container.name} --previous`"
+    return Obstacle(reason=reason, said=said, mend=mend, container=container.name)
+
+
+def _slow(pod: PodView, *, now: float) -> Obstacle | None:
+    taken = _step(_starting_since(pod), now=now)
+    if not taken:
+        return None
+    return Obstacle(
+        reason="StillStarting",
+        said=f"it has been starting for more than {taken} on node {pod.node}",
+        mend=f"a volume, what is in one, or a large image: see `kubectl describe pod {pod.name}`",
+    )
+
+
+def _starting_since(pod: PodView) -> float:
+    """Return since when nothing of a pod runs that others wait for (Unix seconds), 0 where something does."""
+    if pod.deleted or pod.is_terminal or _has_started(pod):
+        return 0.0
+    if not pod.node:
+        return 0.0 if pod.gated or pod.unschedulable else pod.created_at
+    containers = [each for each in (pod.restore, *pod.inits, pod.mirror, *pod.mains) if each is not None]
+    if not any(each.started or each.exit_code is not None for each in containers):
+        return pod.scheduled_at
+    own = [each for each in (pod.restore, *pod.inits) if each is not None]
+    if not pod.mains or any(init.exit_code is None for init in own):
+        # It runs, or what runs before it does: restoring may take long, and says so itself.
+        return 0.0
+    sidecar = pod.mirror.started_at if pod.mirror is not None else None
+    return max([sidecar or 0.0, *(init.finished_at or 0.0 for init in own), pod.scheduled_at])
+
+
+def _step(since: float, *, now: float) -> str:
+    passed = [text for seconds, text in STARTING_STEPS if since and now - since >= seconds]
+    return passed[-1] if passed else ""
+
+
+_Key = TypeVar("_Key")
+
+
+def _grouped(found: Iterable[tuple[_Key, int]]) -> list[tuple[_Key, list[int]]]:
+    groups: dict[_Key, list[int]] = {}
+    for key, shard in found:
+        groups.setdefault(key, []).append(shard)
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def _refused(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Problem]:
+    refused: dict[str, Creation] = {}
+    of = []
+    for record in records:
+        # That there is no room yet for a successor made ahead of time is no trouble: it has time.
+        creation = snapshot.creations.get(record.attempt)
+        if creation is None or not creation.problem:
+            continue
+        newest = refused.get(creation.problem)
+        if newest is None or newest.refused_at < creation.refused_at:
+            refused[creation.problem] = creation
+        of.append((creation.problem, record.shard))
+    problems = [
+        Problem(reason=reason, message=f"no pod for {_shards(shards)}: {refused[reason].message}")
+        for reason, shards in _grouped(of)
+    ]
+    for role, creation in snapshot.housekeeping.items():
+        if creation.problem:
+            problems.append(Problem(reason=creation.problem, message=f"no {role} pod: {creation.message}"))
+    return problems
+
+
+def _not_starting(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
+    first: dict[tuple[str, str], tuple[PodView, Obstacle]] = {}
+    of = []
+    problems = []
+    pods = snapshot.pods_by_attempt
+    for record in records:
+        pod = pods.get(record.attempt) if record.state in UNDER_WAY else None
+        obstacle = obstacle_of(pod, now=now) if pod is not None else None
+        if pod is not None and obstacle is not None:
+            key = (obstacle.reason, obstacle.container)
+            first.setdefault(key, (pod, obstacle))
+            of.append((key, record.shard))
+    for key, shards in _grouped(of):
+        pod, obstacle = first[key]
+        pool = f", pool {snapshot.sweep.spec.pool}" if snapshot.sweep.spec.pool and not pod.node else ""
+        who = f"{_shards(shards)} ({'' if len(shards) == 1 else 'first '}{_pod(pod, obstacle)}{pool})"
+        problems.append(Problem(reason=obstacle.reason, message=f"{who}: {obstacle.said}; {obstacle.mend}"))
+    for pod in snapshot.presence.pods:
+        obstacle = obstacle_of(pod, now=now) if pod.role is not Role.ATTEMPT else None
+        if obstacle is not None:
+            said = f"{_pod(pod, obstacle)}: {obstacle.said}; {obstacle.mend}"
+            problems.append(Problem(reason=obstacle.reason, message=said))
+    return problems
+
+
+def _pod(pod: PodView, obstacle: Obstacle) -> str:
+    return f"pod {pod.name}" + (f", container {obstacle.container}" if obstacle.container else "")
+
+
+def _shards(shards: Sequence[int]) -> str:
+    """Return which shards it is, as ranges: of many ranges the first, for the cause is to be read, too."""
+    ordered = sorted(shards)
+    ranges = index_ranges(ordered).split(",")
+    named = f"shard{'s' if len(shards) > 1 else ''} {','.join(ranges[:_RANGES_TOLD])}"
+    if len(ranges) <= _RANGES_TOLD:
+        return named
+    last = int(ranges[_RANGES_TOLD - 1].rpartition("-")[2])
+    return f"{named} and {sum(shard > last for shard in ordered)} others"
