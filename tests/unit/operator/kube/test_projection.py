@@ -108,6 +108,19 @@ def test_a_pod_that_finds_no_node() -> None:
     assert view(spec={"nodeName": None}, conditions=[condition]).unschedulable == "0/3 nodes"
 
 
+def test_a_pod_that_a_queue_holds_back() -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "gates"}
+    pod = view(spec={"nodeName": None}, conditions=[condition])
+    assert (pod.gated, pod.unschedulable, pod.scheduled_at) == (True, "", 0.0)
+
+
+def test_when_a_pod_has_got_its_node() -> None:
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": T}
+    assert view(conditions=[scheduled]).scheduled_at == SECONDS
+    waits = {**scheduled, "status": "False", "reason": "Unschedulable"}
+    assert view(conditions=[waits]).scheduled_at == 0.0
+
+
 def test_a_pod_that_its_kubelet_has_shut_down() -> None:
     condition = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "message": "m"}
     pod = view(
