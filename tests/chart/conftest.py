@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chart.helm import NAMESPACE, Helm
+from chart.namespaced import IN_NAMESPACES
 from rig.api import Api
 from rig.binaries import binaries
 from rig.control_plane import ControlPlane
@@ -42,6 +43,8 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "definition from elsewhere": {"crds": {"enabled": False}},
     "definition that goes": {"crds": {"keep": False}},
+    "in its namespaces alone": IN_NAMESPACES,
+    "closed networks": {"networkPolicy": {"enabled": True, "egress": {"namespaces": ["team-a", "team-b"]}}},
 }
 
 

@@ -30,6 +30,7 @@ SWEEP = {
         "template": {"spec": {"containers": [{"name": "experiment", "image": "digits:1"}]}},
     },
 }
+EXAMPLES = sorted((CHART.parents[1] / "examples" / "values").glob("*.yaml"))
 # A ServiceMonitor's definition is the Prometheus operator's: no API server here knows it.
 FOREIGN = "ServiceMonitor"
 
@@ -88,6 +89,18 @@ def test_kubeconform_finds_nothing(helm: Helm, values: dict[str, Any], schemas: 
     done = kubeconform(schemas, helm.manifest(values))
     assert done.returncode == 0, done.stdout
     assert "Invalid: 0, Errors: 0" in done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_values_of_the_examples_are_in_order(helm: Helm, path: Path, schemas: Path, api: Api) -> None:
+    values = yaml.safe_load(path.read_text())
+    linted = helm.run("lint", "--strict", str(CHART), values=values)
+    assert linted.returncode == 0, linted.stdout
+    done = kubeconform(schemas, helm.manifest(values))
+    assert done.returncode == 0, done.stdout
+    for document in helm.objects(values):
+        if document["kind"] != FOREIGN:
+            api.create(f"{path_of(document)}?dryRun=All&fieldValidation=Strict", document)
 
 
 @pytest.mark.parametrize(
@@ -295,9 +308,8 @@ def test_examples_are_in_order(helm: Helm, control_plane: ControlPlane, api: Api
     install(helm, control_plane)
     serve_sweeps(api)
     examples = [*(CHART.parents[1] / "examples").rglob("*.yaml")]
-    sweeps = [
-        each for path in examples for each in yaml.safe_load_all(path.read_text()) if each["kind"] == SWEEP["kind"]
-    ]
+    documents = (each for path in examples for each in yaml.safe_load_all(path.read_text()))
+    sweeps = [each for each in documents if each.get("kind") == SWEEP["kind"]]
     assert sweeps
     for sweep in sweeps:
         api.create(f"{SWEEPS}?dryRun=All&fieldValidation=Strict", sweep)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chart.helm import CHART, NAME, Helm
+from chart.namespaced import IN_NAMESPACES
 from resumable_sweep.contract.report import REPORT_PATH
 from sweep_operator.api.crd import custom_resource_definition
 from sweep_operator.pods.overreach import Reach
@@ -82,6 +83,30 @@ def test_users_who_view_do_not_edit(helm: Helm) -> None:
     assert "rbac.authorization.k8s.io/aggregate-to-view" not in edit["metadata"]["labels"]
 
 
+def test_nothing_lies_outside_namespaces_when_told_so(helm: Helm) -> None:
+    objects = helm.objects(IN_NAMESPACES)
+    assert all("namespace" in each["metadata"] for each in objects)
+    roles = {each["metadata"]["namespace"]: rights(each) for each in objects if each["kind"] == "Role"}
+    assert roles == {"team-a": NAMESPACED, "team-b": NAMESPACED}
+
+
+@pytest.mark.parametrize(
+    ("change", "mend"),
+    [
+        ({"operator": {"watchNamespaces": []}}, "name the namespaces of the sweeps in operator.watchNamespaces"),
+        ({"crds": {"enabled": True}}, "set crds.enabled=false"),
+        ({"rbac": {"scope": "namespace", "aggregate": True}}, "set rbac.aggregate=false"),
+        ({"tenancy": {"authorPolicy": True}}, "set tenancy.authorPolicy=false"),
+    ],
+)
+def test_what_lies_outside_namespaces_is_refused_when_told_so(helm: Helm, change: dict[str, Any], mend: str) -> None:
+    said = helm.refusal({**IN_NAMESPACES, **change})
+    assert "rbac.scope is namespace, so that nothing lies outside namespaces" in said
+    mends = ("operator.watchNamespaces", "crds.enabled", "rbac.aggregate", "tenancy.authorPolicy")
+    assert mend in said
+    assert sum(each in said for each in mends) == 1
+
+
 def test_rights_from_elsewhere(helm: Helm) -> None:
     objects = helm.objects({"rbac": {"create": False, "aggregate": False}, "serviceAccount": {"create": False}})
     kinds = {each["kind"] for each in objects}
@@ -119,8 +144,9 @@ def test_pods_report_to_the_service(helm: Helm, values: dict[str, Any]) -> None:
     deployment, service = helm.object(values, "Deployment"), helm.object(values, "Service")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (port,) = service["spec"]["ports"]
-    host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
-    assert environment(container)["RSWEEP_REPORT_URL"] == f"http://{host}:{port['port']}"
+    url = f"http://{service['metadata']['name']}.{service['metadata']['namespace']}.svc:{port['port']}"
+    takes_reports = values.get("rbac", {}).get("scope") != "namespace"
+    assert environment(container)["RSWEEP_REPORT_URL"] == (url if takes_reports else "")
     assert not environment(container)["RSWEEP_REPORT_URL"].endswith(REPORT_PATH)
     # The port that the operator is told is the one that Service, probes and NetworkPolicy know by its name.
     (container_port,) = container["ports"]
@@ -140,7 +166,7 @@ def test_one_set_of_labels_finds_the_pod(helm: Helm, values: dict[str, Any]) -> 
     service = helm.object(values, "Service")
     assert service["spec"]["selector"].items() <= labels.items()
     if values.get("networkPolicy"):
-        policy = helm.object(values, "NetworkPolicy")["spec"]
+        policy = helm.object(values, "NetworkPolicy", service["metadata"]["name"])["spec"]
         assert policy["podSelector"]["matchLabels"].items() <= labels.items()
         assert policy["ingress"][0]["ports"] == [{"port": "http", "protocol": "TCP"}]
     if values.get("serviceMonitor"):
@@ -283,7 +309,10 @@ def test_a_numeric_release_stays_text(helm: Helm) -> None:
         ({"crds": {"keep": "yes"}}, ["at '/crds/keep'", "got string, want boolean"]),
         ({"service": {"port": 70000}}, ["at '/service/port'", "maximum"]),
         ({"imagePullSecrets": ["registry"]}, ["at '/imagePullSecrets/0'", "got string, want object"]),
-        ({"networkPolicy": {"from": []}}, ["at '/networkPolicy/from'", "minItems"]),
+        ({"networkPolicy": {"from": [{}]}}, ["at '/networkPolicy/from/0'", "minProperties"]),
+        ({"networkPolicy": {"egress": {"namespaces": [""]}}}, ["at '/networkPolicy/egress/namespaces/0'", "pattern"]),
+        ({"networkPolicy": {"egress": {"to": ["all"]}}}, ["at '/networkPolicy/egress/to/0'", "want object"]),
+        ({"rbac": {"scope": "none"}}, ["at '/rbac/scope'", "must be one of 'cluster', 'namespace'"]),
         ({"tenancy": {"allow": ["root"]}}, ["at '/tenancy/allow/0'", "must be one of 'hostPath'"]),
         ({"tenancy": {"serviceAccounts": ["sweeps"]}}, ["at '/tenancy/serviceAccounts/0'", "does not match pattern"]),
         ({"tenancy": {"priorityClasses": ["A"]}}, ["at '/tenancy/priorityClasses/0'", "does not match pattern"]),
