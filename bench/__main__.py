@@ -17,7 +17,7 @@ from bench.table import show
 
 NAMES = ("testbed", "reclaim", "library", "store_engines", "store", "sidecar", "merge")
 _QUICK = "--quick"
-_CAN_BE_QUICK = ("library", "store")
+_CAN_BE_QUICK = ("library", "store", "sidecar")
 _RESULTS = Path("build/bench")
 
 

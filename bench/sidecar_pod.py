@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any, Self
 from integration.store.server import free_port
 from resumable_sweep.contract import environment as names
 
+MIB = 1 << 20
 _READY_S = 60.0
 _LOOK_S = 0.02
 _TAIL = 2000
@@ -168,6 +170,17 @@ class Pod:
     def mirror(self) -> Mirror:
         """Start the mirror."""
         return Mirror(self.environment, log=self.log)
+
+
+def fill(folder: Path, *, count: int, size: int) -> None:
+    """Write so many files of random bytes, `0000.bin` and so on, each under its name once it is whole."""
+    for number in range(count):
+        path = folder / f"{number:04d}.bin"
+        staged = path.with_name(f"{path.name}.tmp")
+        with staged.open("wb") as file:
+            for begin in range(0, size, MIB):
+                file.write(secrets.token_bytes(min(MIB, size - begin)))
+        staged.replace(path)
 
 
 def cpu_seconds(pid: int) -> float:

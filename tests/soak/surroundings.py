@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from bench.announcing_cloud import AnnouncingCloud
 from faults.proxy import Fate, Proxy, Strike
 from faults.servers import WORDINGS
 from resumable_sweep.contract import environment as names
 from resumable_sweep.contract.report import Answer
-from rig.metadata import NOTICE_SECONDS, MetadataServer
 from soak.timetable import Trouble
 
 _EVERY_ONE = sys.maxsize
@@ -35,10 +34,7 @@ class Surroundings:
         self._proxy = Proxy(store_port)
         self._door = self._proxy.door()
         self._operator = _Operator()
-        self._goes_at: float | None = None
-        self._cloud = MetadataServer(("127.0.0.1", 0), cloud="gce", node="node", goes_at=lambda: self._goes_at)
-        self._cloud_thread = threading.Thread(target=self._cloud.serve_forever, kwargs={"poll_interval": 0.1})
-        self._cloud_thread.start()
+        self._cloud = AnnouncingCloud()
         self._troubles: frozenset[Trouble] = frozenset()
         self._times: Counter[Trouble] = Counter()
 
@@ -51,7 +47,7 @@ class Surroundings:
         """What tells a mirror of the operator and the cloud."""
         return {
             names.REPORT_URL: f"http://127.0.0.1:{self._operator.port}",
-            names.METADATA_URL: f"http://127.0.0.1:{self._cloud.server_port}",
+            names.METADATA_URL: self._cloud.url,
         }
 
     @property
@@ -67,17 +63,15 @@ class Surroundings:
         self._door.strikes[:] = [strike for trouble, strike in _STRIKES.items() if trouble in troubles]
         self._operator.be_away(Trouble.OPERATOR_AWAY in troubles)
         self._operator.answer = Answer(superseded=Trouble.SUPERSEDED_HINT in troubles)
-        if Trouble.NOTICE not in troubles:
-            self._goes_at = None
-        elif self._goes_at is None:
-            self._goes_at = time.time() + NOTICE_SECONDS["gce"]
+        if Trouble.NOTICE in troubles:
+            self._cloud.announce()
+        else:
+            self._cloud.withdraw()
         self._troubles = troubles
 
     def close(self) -> None:
         self._operator.be_away(True)
-        self._cloud.shutdown()
-        self._cloud_thread.join()
-        self._cloud.server_close()
+        self._cloud.close()
         self._proxy.close()
 
 
@@ -106,6 +100,9 @@ class _Operator:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a mirror that ends need not hear what is answered."""
 
 
 def _handler(operator: _Operator) -> type[BaseHTTPRequestHandler]:
