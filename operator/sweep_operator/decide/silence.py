@@ -83,6 +83,11 @@ def judged_by_silence(
     return Finding(signal=Signal.NODE_SILENT, ended=True, message=said)
 
 
+def listened_to(record: ShardRecord) -> tuple[int, ...]:
+    """Return the attempts whose reports may tell something: one may have been presumed dead too early."""
+    return (*record.attempts, record.silenced) if record.silenced else record.attempts
+
+
 @dataclass(frozen=True)
 class HeardAgain:
     """A record that knows of its false alarm, and what is to be said about it."""

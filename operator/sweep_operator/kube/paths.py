@@ -15,6 +15,11 @@ def node(name: str) -> str:
     return f"{NODES}/{name}"
 
 
+def node_lease(name: str) -> str:
+    """Return the Lease by which a node's kubelet tells that it lives."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
+
+
 def priority_class(name: str) -> str:
     """Return one priority class."""
     return f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}"

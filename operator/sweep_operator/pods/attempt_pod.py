@@ -12,6 +12,7 @@ from resumable_sweep.contract.canonical import canonical_json
 from sweep_operator.model.image import known_name
 from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import CreateAttempt
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
 from sweep_operator.pods.avoiding import avoid_node
@@ -80,6 +81,10 @@ def _picked(container: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any
     return {field: container[field] for field in fields if container.get(field)}
 
 
+_STANDING = (Signal.NODE_SILENT, Signal.NODE_UNREACHABLE)
+"""After these the scheduler may still take the node for one that lives."""
+
+
 def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_path: str) -> dict[str, Any]:
     """Return the manifest of an attempt's pod.
 
@@ -141,8 +146,9 @@ def _pod(
     ]
     spec["restartPolicy"] = "Never"
     _place(spec, sweep)
-    if order.take_after is not None and order.replaces is not None and order.replaces.node:
-        avoid_node(spec, order.replaces.node)
+    replaced = order.replaces
+    if replaced is not None and replaced.node and (order.take_after is not None or replaced.signal in _STANDING):
+        avoid_node(spec, replaced.node)
     if identity.get("runAsUser") is None:
         # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
         spec["securityContext"] = {"fsGroup": _FALLBACK_GROUP, **(spec.get("securityContext") or {})}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from sweep_operator.decide.missing import Sought, is_on_its_way, missing
+from sweep_operator.decide.silence import listened_to
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.kube.informer import Informer
@@ -75,8 +76,8 @@ class Gatherer:
             return None
         current = {attempt for record in sweep.status.records for attempt in record.attempts}
         self._attempts.keep_only(sweep.uid, current)
-        # An attempt that was presumed dead may have another word to say.
-        self._reports.keep_only(sweep.uid, current | {record.silenced for record in sweep.status.records})
+        heeded = {attempt for record in sweep.status.records for attempt in listened_to(record)}
+        self._reports.keep_only(sweep.uid, heeded)
         pods = list(self._pods.pods_of(key, sweep.uid))
         absent = await self._ask_after_missing(sweep, pods)
         # Only now: a pod that has been seen, and that the API server then denies, is gone.

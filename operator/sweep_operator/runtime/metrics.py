@@ -22,6 +22,11 @@ class Metrics:
         self.notices = Counter(
             "resumable_sweep_notices", "What clouds have announced, by notice.", ["kind"], registry=self.registry
         )
+        self.false_alarms = Counter(
+            "resumable_sweep_false_alarms",
+            "Attempts that were presumed dead because nothing was heard of them, and were not.",
+            registry=self.registry,
+        )
         self.reconciles = Counter(
             "resumable_sweep_reconciles", "Looks at a sweep, by result.", ["result"], registry=self.registry
         )

@@ -10,10 +10,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from resumable_sweep.contract.report import REPORT_PATH, Answer, Experiment, Report, parsed_report
 from sweep_operator.decide.notices import is_noted
+from sweep_operator.decide.silence import listened_to
 from sweep_operator.kube.client import ApiError
 from sweep_operator.kube.informer import Informer
 from sweep_operator.model.observed import NodeView, PodView, Role
 from sweep_operator.model.shard_record import ShardRecord
+from sweep_operator.runtime.attention import Attention
 from sweep_operator.runtime.health import Health
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.pod_index import PodIndex
@@ -37,6 +39,7 @@ class Server:
         pods: PodIndex,
         nodes: Informer[NodeView],
         reports: ReportBoard,
+        attention: Attention,
         tokens: TokenReviewer,
         queue: WorkQueue,
         health: Health,
@@ -46,6 +49,7 @@ class Server:
         self._pods = pods
         self._nodes = nodes
         self._reports = reports
+        self._attention = attention
         self._tokens = tokens
         self._queue = queue
         self._health = health
@@ -92,6 +96,8 @@ class Server:
         try:
             identity = await self._tokens.identity_of(token.strip())
         except ApiError as error:
+            # Somebody has spoken, and nobody can tell who.
+            self._attention.lost()
             if self._tokens.forbidden:
                 return web.Response(status=503, headers={"Retry-After": f"{FORBIDDEN_PAUSE_SECONDS:.0f}"})
             logger.warning("a token could not be reviewed: %s", error)
@@ -119,8 +125,10 @@ class Server:
             return Answer()
         record = sweep.status.records[pod.shard]
         # What an earlier attempt still has to say changes nothing any more.
-        if pod.attempt in record.attempts and self._reports.post(pod.sweep_uid, report):
-            self._queue.add(key)
+        if pod.attempt in listened_to(record):
+            is_telling = self._reports.post(pod.sweep_uid, report)
+            if is_telling or pod.attempt == record.silenced:
+                self._queue.add(key)
         return answer_to(report, record, pod=pod, node=self._nodes.get("", pod.node))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,16 @@ def test_a_successor_made_ahead_of_time_is_kept_from_the_machine_that_goes() -> 
     assert affinity == {
         "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": AWAY}]}
     }
+
+
+@pytest.mark.parametrize("signal", [Signal.NODE_SILENT, Signal.NODE_UNREACHABLE])
+def test_a_successor_is_kept_from_a_node_that_only_looks_alive(signal: Signal) -> None:
+    assert AWAY in [
+        each["preference"]
+        for each in built(replaces=replace(RECLAIM, signal=signal))["spec"]["affinity"]["nodeAffinity"][
+            "preferredDuringSchedulingIgnoredDuringExecution"
+        ]
+    ]
 
 
 @pytest.mark.parametrize("order", [{}, {"replaces": RECLAIM}], ids=["a first attempt", "one whose machine has gone"])

@@ -14,11 +14,14 @@ from sweep_operator.kube.client import ApiError
 from sweep_operator.kube.informer import Informer
 from sweep_operator.model.observed import Creation, NodeView, PodView
 from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
 from sweep_operator.pods import names
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.attention import Attention
 from sweep_operator.runtime.gather import Gatherer
+from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -40,6 +43,15 @@ class Desk:
         self.nodes: Informer[NodeView] = Informer(client, paths.NODES, project=lambda _: None, changed=lambda *_: None)
         known = {("", NODE): node()}
         self.nodes.get = lambda namespace, name: known.get((namespace, name))  # type: ignore[method-assign]
+        self.wall = NOW
+        self.leases = LeaseWatch(
+            client=client,
+            sweeps=self.store,
+            pods=self.pods,
+            reports=self.reports,
+            queue=queue,
+            attention=Attention(clock=lambda: 0.0, wall=lambda: self.wall),
+        )
         self.gatherer = Gatherer(
             client=client,
             sweeps=self.store,
@@ -49,6 +61,7 @@ class Desk:
             reports=self.reports,
             tokens=self.tokens,
             settings=SETTINGS,
+            leases=self.leases,
             clock=lambda: NOW,
             listening_since=NOW - 60,
         )
@@ -170,6 +183,21 @@ async def test_an_heir_is_asked_after_like_any_attempt() -> None:
     desk.show(pod())
     assert (await desk.gather()).absent == {2}
     assert desk.api.paths("GET") == [path_of(0, 2)]
+
+
+async def test_an_attempt_that_was_presumed_dead_is_listened_to() -> None:
+    desk = Desk(placed(attempt=2, signal=Signal.NODE_SILENT, since=NOW - 9, silenced=1))
+    desk.show(pod(deleted=True), pod(2))
+    desk.reports.post(UID, report())
+    assert set((await desk.gather()).heard_at) == {1}
+
+
+async def test_silence_is_counted_from_the_operators_own_last_pause() -> None:
+    desk = Desk(placed())
+    desk.show(pod())
+    assert (await desk.gather()).attentive_since == NOW
+    desk.wall += 60
+    assert (await desk.gather()).attentive_since == NOW + 60
 
 
 async def test_what_is_known_of_an_heir_is_kept_until_it_has_ended() -> None:
