@@ -87,7 +87,7 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
                 )
             )
         if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
-            found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record)))
+            found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record, snapshot)))
     found += platform_problems(snapshot, records, now=now)
     current = (pods[record.attempt] for record in records if record.attempt in pods)
     found += [problem for pod in current if (problem := mirror_problem(pod)) is not None]
@@ -125,11 +125,16 @@ def _drift_text(record: ShardRecord, pod: PodView | None, before: SweepStatus) -
     return f"{shard}the attempt is made of something else than the results so far"
 
 
-def _unproven_text(record: ShardRecord) -> str:
-    return (
+def _unproven_text(record: ShardRecord, snapshot: Snapshot) -> str:
+    said = (
         f"shard {record.shard} exited 0 before its items were proved to be done, and runs again: name the items in "
-        "spec.items or use the library; where neither is possible set spec.completion to ExitCode, and give the "
-        "containers no preStop hook of their own"
+        "spec.items or use the library"
+    )
+    if snapshot.listening_since is None:
+        return f"{said}; no exit code can prove them here, because the operator takes no reports"
+    return (
+        f"{said}; where neither is possible set spec.completion to ExitCode, and give the containers no preStop hook "
+        "of their own"
     )
 
 

@@ -6,7 +6,10 @@ import pytest
 from builders import NOW, record, snapshot, sweep
 
 from sweep_operator.decide.sight import blind_spots
+from sweep_operator.decide.summary import problems_of
 from sweep_operator.decide.sweep import decide
+from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.signals import Signal
 
 SEES_ALL = {"listening_since": NOW - 60}
 
@@ -52,3 +55,10 @@ def test_sentences_say_what_follows() -> None:
     nodes, reports = blind_spots(snapshot(sweep([record()]), nodes_visible=False), now=NOW)
     assert "is seen when its pods are deleted" in nodes.message
     assert "never by exit code" in reports.message
+
+
+@pytest.mark.parametrize(("listening_since", "mend"), [(NOW - 60, "set spec.completion"), (None, "no exit code can")])
+def test_no_mend_is_told_that_needs_reports_where_there_are_none(listening_since: float | None, mend: str) -> None:
+    unproven = record(0, ShardState.WAITING, attempt=1, signal=Signal.UNPROVEN)
+    (problem,) = problems_of(snapshot(sweep([unproven]), listening_since=listening_since), [unproven], now=NOW)
+    assert mend in problem.message
