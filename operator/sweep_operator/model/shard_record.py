@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import lzma
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,11 @@ class ShardRecord:
 
     `silenced` is the attempt that was last presumed dead because nothing was heard of it, 0 where there is none, and
     `false_alarms` counts those that were not.
+
+    What the budgets remember: `infrastructure_until` and `reclaims_until` are when all that was spent of them will have
+    come back (Unix seconds, 0 where nothing is spent), `unexplained` counts the ends in a row of which nobody knows whose
+    fault they were, and `barren` the attempts in a row, the current one included, of which nothing new is stored.
+    `generation` is the newest one in the store of a shard whose items nobody counts.
     """
 
     shard: int
@@ -70,6 +76,11 @@ class ShardRecord:
     heir_ended: bool = False
     silenced: int = 0
     false_alarms: int = 0
+    infrastructure_until: float = 0.0
+    reclaims_until: float = 0.0
+    unexplained: int = 0
+    barren: int = 0
+    generation: int = 0
 
     @property
     def live_heir(self) -> int:
@@ -103,11 +114,12 @@ class ShardTable:
     `text` has one row a shard, joined by `;`, each with these cells, joined by `,` and cut after the last one that is
     not empty: state and attempt, signal (its place in the enumeration), since, done, recorded (beyond done), base (the
     items done since), setbacks, user failures, not before (beyond since), node (its place in `nodes`), notice (its
-    place in the enumeration), noticed at, deadline (beyond noticed at), heir (with an `x` where it has ended), silenced
-    and false alarms. A table of an earlier version, whose rows end with the node, is read as well.
+    place in the enumeration), noticed at, deadline (beyond noticed at), heir (with an `x` where it has ended), silenced,
+    false alarms, infrastructure until and reclaims until (both beyond since), unexplained, barren and generation. A
+    table of an earlier version, whose rows are shorter, is read as well.
 
-    A long table is packed, so that the status of the largest sweep stays small: `z`, then the base64 of the deflated
-    cells, column by column, with the nodes as the last line.
+    A long table is packed, so that the status of the largest sweep stays small: `x`, then the base64 of the cells,
+    column by column, with the nodes as the last line, compressed by LZMA2. Earlier versions wrote `z`, and deflated.
     """
 
     text: str = ""
@@ -115,9 +127,13 @@ class ShardTable:
 
 
 PACKED_FROM_CHARACTERS = 32 * 1024
-_PACKED = "z"
-_CELLS = 16
+_PACKED = "x"
+_DEFLATED = "z"
+# An eighth shorter than deflated, in the same time; a reader needs the same filter.
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 3, "lc": 0, "lp": 0, "pb": 0}]
+_CELLS = 21
 _ENDED = "x"
+_LONGEST_INDEX = 5
 # By place, to keep the table short: new ones go to the end of an enumeration, none is ever removed.
 _NOTICES = list(NoticeKind)
 _SIGNALS = list(Signal)
@@ -133,12 +149,14 @@ def table_of(records: Sequence[ShardRecord]) -> ShardTable:
     if len(text) + sum(map(len, nodes)) <= PACKED_FROM_CHARACTERS:
         return ShardTable(text=text, nodes=nodes)
     lines = [",".join(column) for column in zip(*rows, strict=True)]
-    packed = zlib.compress("\n".join([*lines, ",".join(nodes)]).encode())
+    text = "\n".join([*lines, ",".join(nodes)])
+    packed = lzma.compress(text.encode(), format=lzma.FORMAT_RAW, filters=_FILTERS)
     return ShardTable(text=_PACKED + base64.b64encode(packed).decode())
 
 
 def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
     since, noticed_at = round(record.since, 1), round(record.noticed_at, 1)
+    infrastructure_until, reclaims_until = round(record.infrastructure_until, 1), round(record.reclaims_until, 1)
     return [
         record.state.value + (str(record.attempt) if record.attempt else ""),
         _SIGNAL_PLACES[record.signal],
@@ -156,6 +174,10 @@ def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
         str(record.heir) + (_ENDED if record.heir_ended else "") if record.heir else "",
         str(record.silenced) if record.silenced else "",
         str(record.false_alarms) if record.false_alarms else "",
+        *(f"{until - int(since):.12g}" if until else "" for until in (infrastructure_until, reclaims_until)),
+        str(record.unexplained) if record.unexplained else "",
+        str(record.barren) if record.barren else "",
+        str(record.generation) if record.generation else "",
     ]
 
 
@@ -167,11 +189,17 @@ def unpacked(table: ShardTable) -> tuple[list[list[str]], tuple[str, ...]]:
     ValueError
         Where the table is not one.
     """
-    if table.text.startswith(_PACKED):
+    if table.text.startswith((_PACKED, _DEFLATED)):
+        packed = base64.b64decode(table.text[1:], validate=True)
         try:
-            text = zlib.decompress(base64.b64decode(table.text[1:], validate=True)).decode()
-        except zlib.error as error:
+            if table.text.startswith(_DEFLATED):
+                text = zlib.decompress(packed).decode()
+            else:
+                text = lzma.decompress(packed, format=lzma.FORMAT_RAW, filters=_FILTERS).decode()
+        except (zlib.error, lzma.LZMAError) as error:
             raise ValueError(f"status.shardTable cannot be unpacked: {error}") from error
+        if not text:
+            raise ValueError("status.shardTable cannot be unpacked: nothing is in it")
         *lines, nodes = text.split("\n")
         columns = [line.split(",") for line in lines]
         rows = [list(row) for row in zip(*columns, strict=True)]
@@ -205,7 +233,8 @@ def records_of(table: ShardTable, *, shards: int) -> list[ShardRecord]:
 
 def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
     head, signal, since_cell, done_cell, recorded, base, setbacks, user_failures, not_before, node, *announced = row
-    notice, noticed_cell, deadline, heir, silenced, false_alarms = announced
+    notice, noticed_cell, deadline, heir, silenced, false_alarms, *budgets = announced
+    infrastructure_until, reclaims_until, unexplained, barren, generation = budgets
     since, noticed_at, done = float(since_cell or 0), float(noticed_cell or 0), int(done_cell or 0)
     return ShardRecord(
         shard=shard,
@@ -227,7 +256,35 @@ def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
         heir_ended=heir.endswith(_ENDED),
         silenced=int(silenced or 0),
         false_alarms=int(false_alarms or 0),
+        infrastructure_until=_after(since, infrastructure_until),
+        reclaims_until=_after(since, reclaims_until),
+        unexplained=int(unexplained or 0),
+        barren=int(barren or 0),
+        generation=int(generation or 0),
     )
+
+
+def _after(since: float, cell: str) -> float:
+    return round(int(since) + float(cell), 1) if cell else 0.0
+
+
+def indices_of(ranges: str) -> list[int]:
+    """Return the indices, ascending, that ranges such as `0-57,60` name.
+
+    Raises
+    ------
+    ValueError
+        Where the text is not such; the message names the piece.
+    """
+    indices: set[int] = set()
+    for piece in ranges.split(","):
+        first, dash, last = piece.strip().partition("-")
+        if not (first.isdecimal() and first.isascii() and (not dash or (last.isdecimal() and last.isascii()))):
+            raise ValueError(f"{piece.strip()!r} is neither an index nor a range such as 5-7")
+        if max(len(first), len(last)) > _LONGEST_INDEX or int(last or first) < int(first):
+            raise ValueError(f"{piece.strip()!r} is no range of shards")
+        indices.update(range(int(first), int(last or first) + 1))
+    return sorted(indices)
 
 
 def index_ranges(indices: Sequence[int]) -> str:

@@ -16,12 +16,14 @@ from sweep_operator.model.shard_record import (
     ShardState,
     ShardTable,
     index_ranges,
+    indices_of,
     records_of,
     table_of,
 )
 from sweep_operator.model.signals import Signal
 
 counts = st.integers(0, 2000)
+tenths = st.one_of(st.just(0.0), st.integers(1, 20_000_000_000).map(lambda tenths: tenths / 10))
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=40)
 
 
@@ -57,6 +59,11 @@ def records(draw: st.DrawFn, most: int = 5) -> list[ShardRecord]:
             node=draw(st.sampled_from(["", *nodes])),
             silenced=draw(counts),
             false_alarms=draw(counts),
+            infrastructure_until=draw(tenths),
+            reclaims_until=draw(tenths),
+            unexplained=draw(counts),
+            barren=draw(counts),
+            generation=draw(counts),
             **draw(notices()),
         )
         for shard in range(draw(st.integers(0, most)))
@@ -68,12 +75,12 @@ def test_a_table_reads_back(before: list[ShardRecord]) -> None:
     assert records_of(table_of(before), shards=len(before)) == before
 
 
-@given(records())
+@given(records().filter(bool))
 def test_a_packed_table_reads_back(before: list[ShardRecord]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sweep_operator.model.shard_record.PACKED_FROM_CHARACTERS", -1)
         table = table_of(before)
-    assert table.text.startswith("z")
+    assert table.text.startswith("x")
     assert records_of(table, shards=len(before)) == before
 
 
@@ -102,6 +109,35 @@ def test_a_packed_table_of_the_version_before_notices_is_read() -> None:
     assert records_of(ShardTable(text), shards=1) == records_of(ShardTable("A5,,,3,1,3,,,,1", ("n/abcdef",)), shards=1)
 
 
+def test_what_budgets_remember_can_be_read_by_people() -> None:
+    spent = ShardRecord(
+        shard=0, state=ShardState.WAITING, attempt=5, since=100.5, infrastructure_until=964.0, unexplained=2, barren=3
+    )
+    table = table_of([spent])
+    assert table.text == "W5,,100.5,,,,,,,,,,,,,,864,,2,3"
+    assert records_of(table, shards=1) == [spent]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "indices"),
+    [("3", [3]), ("3,5-7", [3, 5, 6, 7]), (" 7 , 5-6,6", [5, 6, 7]), ("0-0", [0])],
+    ids=["one", "ranges", "in any order, with blanks", "a range of one"],
+)
+def test_ranges_name_indices(ranges: str, indices: list[int]) -> None:
+    assert indices_of(ranges) == indices
+
+
+@given(st.lists(st.integers(0, 10**4), unique=True, min_size=1).map(sorted))
+def test_ranges_read_back(indices: list[int]) -> None:
+    assert indices_of(index_ranges(indices)) == indices
+
+
+@pytest.mark.parametrize("ranges", ["", ",", "a", "-1", "1-", "5-3", "1--2", "0-99999999", "1.5", "\u0663"])
+def test_what_is_no_range_is_refused(ranges: str) -> None:
+    with pytest.raises(ValueError, match="is neither|is no range"):
+        indices_of(ranges)
+
+
 def test_shards_beyond_the_table_are_new() -> None:
     assert records_of(ShardTable("C1"), shards=2)[1] == ShardRecord(shard=1)
 
@@ -114,9 +150,10 @@ def test_shards_beyond_the_table_are_new() -> None:
         (ShardTable("A1,999"), 1),
         (ShardTable("A1,,,,,,,,,1"), 1),
         (ShardTable("A1,,,,,,,,,,99"), 1),
-        (ShardTable("A1,,,,,,,,,,,,,,,,"), 1),
+        (ShardTable("A1" + "," * 21), 1),
         (ShardTable("zzz"), 1),
         (ShardTable("zAAAA"), 1),
+        (ShardTable("xAAAA"), 1),
         (ShardTable("Aone"), 1),
     ],
     ids=[
@@ -128,6 +165,7 @@ def test_shards_beyond_the_table_are_new() -> None:
         "too many cells",
         "not base64",
         "not deflated",
+        "not compressed",
         "not a number",
     ],
 )
@@ -153,7 +191,10 @@ def unusual(shard: int, chance: random.Random) -> ShardRecord:
         setbacks=chance.randrange(1, 10),
         user_failures=chance.randrange(1, 4),
         not_before=int(since) + chance.choice([5, 10, 20, 40, 80, 160, 300]),
-        node=f"{name}/{node(name).incarnation}",
+        node=f"{name}/{node(name, boot_id=name).incarnation}",
+        infrastructure_until=float(int(since) + 864 * chance.randrange(1, 5)),
+        unexplained=chance.randrange(2),
+        barren=chance.randrange(1, 5),
     )
 
 
@@ -207,7 +248,7 @@ def test_the_order_of_signals_is_for_ever() -> None:
         "DeletionByTaintManager",
         "PreemptionByScheduler",
     ]
-    last = ["CheckpointDamaged", "Drift", "GcePreempted", "Ec2SpotInterruption", "AzurePreempt", "NodeSilent"]
+    last = ["GcePreempted", "Ec2SpotInterruption", "AzurePreempt", "NodeSilent", "NodeRebooted", "ContainerKilled"]
     assert [signal.value for signal in Signal][-len(last) :] == last
 
 
