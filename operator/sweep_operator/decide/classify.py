@@ -27,6 +27,8 @@ _EXIT_REASONS = {
     "OOMKilled": Signal.OUT_OF_MEMORY,
     "StartError": Signal.START_FAILED,
     "ContainerCannotRun": Signal.START_FAILED,
+    # containerd's exit code 255 for a container whose shim is gone: its machine, or containerd, was started anew.
+    "Unknown": Signal.CONTAINER_LOST,
     # pkg/kubelet: exit code 137 without any times, for a container that was there before the machine started anew.
     "ContainerStatusUnknown": Signal.CONTAINER_LOST,
 }
@@ -96,7 +98,7 @@ def finding_of(
     if pod is None:
         if not absent:
             return STANDS
-        gone = incarnation and presence.nodes_visible and incarnation not in presence.incarnations
+        gone = incarnation and presence.nodes_visible and not presence.has_node_of(incarnation)
         return Finding(signal=Signal.NODE_GONE if gone else Signal.POD_VANISHED, ended=True, message="the pod is gone")
     sealed = report is not None and report.stage in (Stage.SEALED, Stage.STOPPED)
     of_node = node_finding(
@@ -176,10 +178,13 @@ def node_finding(
     node = presence.nodes.get(pod.node)
     if node is None:
         return Finding(signal=Signal.NODE_GONE, ended=True, message=f"node {pod.node} is gone")
-    if incarnation and node.incarnation != incarnation:
+    if incarnation and not node.is_object_of(incarnation):
         return Finding(signal=Signal.NODE_REPLACED, ended=True, message=f"node {pod.node} is another machine now")
-    if node.shutting_down or node.terminating:
-        said = "is shutting down" if node.shutting_down else f"has the taint {node.terminating}"
+    if incarnation and node.has_rebooted_since(incarnation):
+        return Finding(signal=Signal.NODE_REBOOTED, ended=True, message=f"node {pod.node} was started anew")
+    if node.shutting_down or node.terminating or node.deleted:
+        said = f"has the taint {node.terminating}" if node.terminating else "is being deleted"
+        said = "is shutting down" if node.shutting_down else said
         return Finding(signal=Signal.NODE_SHUTTING_DOWN, message=f"node {pod.node} {said}")
     if node.ready != "Unknown":
         return STANDS
@@ -219,4 +224,5 @@ def _failure(pod: PodView, *, node_lost: Signal, now: float) -> Finding:
         decided_at = max(container.finished_at or 0.0 for container in failed) + AMBIGUOUS_SECONDS
         if now < decided_at:
             return Finding(again_at=decided_at)
+        return Finding(signal=Signal.CONTAINER_KILLED, ended=True, message=said)
     return Finding(signal=Signal.CONTAINER_FAILED, ended=True, message=said)

@@ -23,7 +23,7 @@ _SHORTEST_NOTICE_SECONDS = 5
 _USUAL_SECONDS = {NoticeKind.GCE_PREEMPTED: 30, NoticeKind.EC2_INTERRUPTION: 120, NoticeKind.AZURE_PREEMPT: 30}
 """How long before the end a cloud gives notice, for where it names no deadline."""
 
-_OF_CONTAINERS = (Signal.NONE, Signal.CONTAINER_FAILED, Signal.START_FAILED)
+_OF_CONTAINERS = (Signal.NONE, Signal.CONTAINER_FAILED, Signal.CONTAINER_KILLED, Signal.START_FAILED)
 """What a pod is said to have ended of where nothing but exit codes is known."""
 
 

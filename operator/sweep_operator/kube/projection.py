@@ -18,10 +18,12 @@ _TERMINATION_TAINTS = frozenset(
     {
         "ToBeDeletedByClusterAutoscaler",
         "karpenter.sh/disrupted",
+        "karpenter.sh/disruption",
         "aws-node-termination-handler/spot-itn",
         "aws-node-termination-handler/asg-lifecycle-termination",
         "remediator.kubernetes.azure.com/unschedulable",
         "node.cloudprovider.kubernetes.io/shutdown",
+        "node.kubernetes.io/out-of-service",
         "cloud.google.com/impending-node-termination",
     }
 )
@@ -116,10 +118,12 @@ def node_view(node: Mapping[str, Any]) -> NodeView:
     return NodeView(
         name=metadata["name"],
         uid=metadata["uid"],
+        boot_id=(status.get("nodeInfo") or {}).get("bootID", ""),
         ready=ready.get("status", "Unknown"),
         ready_since=seconds_of(ready.get("lastTransitionTime")),
         shutting_down=ready.get("status") == "False" and _SHUTTING_DOWN in ready.get("message", ""),
         terminating=terminating,
+        deleted="deletionTimestamp" in metadata,
     )
 
 

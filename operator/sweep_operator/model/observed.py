@@ -102,6 +102,8 @@ class NodeView:
 
     name: str
     uid: str
+    boot_id: str = ""
+    """Which boot of its machine it is, empty where nobody says."""
     ready: str = "True"
     """Status of the Ready condition: True, False or Unknown."""
     ready_since: float = 0.0
@@ -109,11 +111,29 @@ class NodeView:
     shutting_down: bool = False
     terminating: str = ""
     """Key of a taint by which a cloud announces the node's end, empty where there is none."""
+    deleted: bool = False
+    """Whether somebody has asked for its deletion, and a finalizer keeps it: an autoscaler that drains it."""
 
     @cached_property
     def incarnation(self) -> str:
-        """Which of the nodes of this name it is, for clouds use names again: short, because a table of them is kept."""
-        return hashlib.sha256(self.uid.encode()).hexdigest()[:6]
+        """Which of the nodes of this name it is, and in which boot: short, because a table of them is kept.
+
+        Clouds use names again, and some are so fast that a new machine takes over the Node object of the one before.
+        """
+        of_object = hashlib.sha256(self.uid.encode()).hexdigest()[:6]
+        return f"{of_object}.{hashlib.sha256(self.boot_id.encode()).hexdigest()[:3]}" if self.boot_id else of_object
+
+    def is_object_of(self, incarnation: str) -> bool:
+        """Return whether it has the Node object of that incarnation, in whatever boot."""
+        return self.incarnation.partition(".")[0] == incarnation.partition(".")[0]
+
+    def has_rebooted_since(self, incarnation: str) -> bool:
+        """Return whether its machine is in another boot than that incarnation of it, or is another one.
+
+        Not where one of them does not say: an earlier version has written that down, or nobody knows.
+        """
+        before, now = incarnation.partition(".")[2], self.incarnation.partition(".")[2]
+        return self.is_object_of(incarnation) and bool(before) and bool(now) and before != now
 
 
 QUOTA_EXCEEDED = "QuotaExceeded"
@@ -140,6 +160,10 @@ class Creation:
     replaces: Reclaim | None = None
     refused_at: float = 0.0
     """When the API server last refused it (Unix seconds)."""
+    refusals: int = 0
+    """How often in a row a quota has forbidden it."""
+    generation: int = 0
+    """The sweep's generation that was refused, 0 where none was."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +175,10 @@ class Presence:
     nodes_visible: bool = True
     """False where the operator may not read nodes: it then works from what pods say."""
 
+    def has_node_of(self, incarnation: str) -> bool:
+        """Return whether the Node object of that incarnation still exists."""
+        return incarnation.partition(".")[0] in self._objects
+
     @cached_property
-    def incarnations(self) -> frozenset[str]:
-        """The incarnations of nodes that exist."""
-        return frozenset(node.incarnation for node in self.nodes.values())
+    def _objects(self) -> frozenset[str]:
+        return frozenset(node.incarnation.partition(".")[0] for node in self.nodes.values())

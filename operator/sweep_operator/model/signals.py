@@ -70,6 +70,12 @@ class Signal(StrEnum):
     # Neither the pod nor its node was heard of any more, and Kubernetes has not said so yet.
     NODE_SILENT = "NodeSilent"
 
+    # The node's machine was started anew under the pod, or another took over its Node object.
+    NODE_REBOOTED = "NodeRebooted"
+
+    # A signal has ended a container, and nothing tells who sent it: the experiment, or a reclaim without a trace.
+    CONTAINER_KILLED = "ContainerKilled"
+
     @property
     def is_reclaim(self) -> bool:
         """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""
@@ -111,6 +117,7 @@ _RECLAIMS = frozenset(
         Signal.EC2_INTERRUPTION,
         Signal.AZURE_PREEMPT,
         Signal.NODE_SILENT,
+        Signal.NODE_REBOOTED,
     }
 )
 _INFRASTRUCTURE = frozenset(
@@ -125,6 +132,13 @@ _INFRASTRUCTURE = frozenset(
     }
 )
 _USER_FAILURES = frozenset(
-    {Signal.CONTAINER_FAILED, Signal.OUT_OF_MEMORY, Signal.STORAGE_LIMIT, Signal.DEADLINE, Signal.DRIFT}
+    {
+        Signal.CONTAINER_FAILED,
+        Signal.CONTAINER_KILLED,
+        Signal.OUT_OF_MEMORY,
+        Signal.STORAGE_LIMIT,
+        Signal.DEADLINE,
+        Signal.DRIFT,
+    }
 )
 _FINAL = frozenset({Signal.CHECKPOINT_CORRUPT, Signal.RESUME_FILE_MISSING, Signal.ITEMS_CHANGED, Signal.CONFIGURATION})

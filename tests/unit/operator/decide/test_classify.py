@@ -60,6 +60,7 @@ def restore_failed(code: int) -> PodView:
     return pod(phase="Failed", mains=(main(started=False),), **restore(code))
 
 
+BOOTED = node(boot_id="first")
 SEALED = report(stage=Stage.SEALED)
 STOPPED = report(stage=Stage.STOPPED, message="attempt 7 has taken the shard")
 UNKNOWN = node(ready="Unknown", ready_since=NOW - UNREACHABLE_AFTER_SECONDS)
@@ -95,6 +96,38 @@ TABLE = {
     "node gone": Case(sees=pod(), node=None, signal=Signal.NODE_GONE),
     "node gone, nodes unreadable": Case(sees=pod(), node=None, nodes_visible=False, signal=Signal.NONE, ended=False),
     "node replaced under its name": Case(sees=pod(), node=node(uid="another"), signal=Signal.NODE_REPLACED),
+    "node booted anew": Case(
+        sees=pod(), incarnation=BOOTED.incarnation, node=node(boot_id="second"), signal=Signal.NODE_REBOOTED
+    ),
+    "node booted anew, and the containers were lost": Case(
+        sees=crashed(255, reason="Unknown"),
+        incarnation=BOOTED.incarnation,
+        node=node(boot_id="second"),
+        signal=Signal.CONTAINER_LOST,
+    ),
+    "exit 1, and its node booted anew afterwards": Case(
+        sees=crashed(1),
+        incarnation=BOOTED.incarnation,
+        node=node(boot_id="second"),
+        signal=Signal.CONTAINER_FAILED,
+    ),
+    "the same boot": Case(sees=pod(), incarnation=BOOTED.incarnation, node=BOOTED, signal=Signal.NONE, ended=False),
+    "a boot that an earlier version did not note": Case(sees=pod(), node=BOOTED, signal=Signal.NONE, ended=False),
+    "a node that does not tell its boot": Case(
+        sees=pod(), incarnation=BOOTED.incarnation, signal=Signal.NONE, ended=False
+    ),
+    "another machine, whatever its boot": Case(
+        sees=pod(),
+        incarnation=BOOTED.incarnation,
+        node=node(uid="another", boot_id="first"),
+        signal=Signal.NODE_REPLACED,
+    ),
+    "vanished, and its node booted anew": Case(
+        sees=None, absent=True, incarnation=BOOTED.incarnation, node=node(boot_id="b"), signal=Signal.POD_VANISHED
+    ),
+    "node being deleted, and drained": Case(
+        sees=pod(), node=node(deleted=True), signal=Signal.NODE_SHUTTING_DOWN, ended=False
+    ),
     "node shutting down": Case(
         sees=pod(), node=node(ready="False", shutting_down=True), signal=Signal.NODE_SHUTTING_DOWN, ended=False
     ),
@@ -133,9 +166,9 @@ TABLE = {
         signal=Signal.OUT_OF_MEMORY,
     ),
     "past its deadline": Case(sees=pod(phase="Failed", reason="DeadlineExceeded"), signal=Signal.DEADLINE),
-    "killed by a signal long ago": Case(sees=killed(), signal=Signal.CONTAINER_FAILED),
+    "killed by a signal long ago": Case(sees=killed(), signal=Signal.CONTAINER_KILLED),
     "killed by a signal just now": Case(sees=killed(at=NOW - 1), signal=Signal.NONE, ended=False),
-    "killed by a signal nobody knows when": Case(sees=killed(at=None), signal=Signal.CONTAINER_FAILED),
+    "killed by a signal nobody knows when": Case(sees=killed(at=None), signal=Signal.CONTAINER_KILLED),
     "killed by a signal, and its node is gone": Case(sees=killed(), node=None, signal=Signal.NODE_GONE),
     "a container the kubelet has lost": Case(
         sees=crashed(137, reason="ContainerStatusUnknown", at=None), signal=Signal.CONTAINER_LOST
@@ -207,7 +240,7 @@ def test_a_silent_node_is_looked_at_again_when_it_counts_as_dead() -> None:
 def test_a_killed_container_is_looked_at_again_when_no_more_evidence_will_come() -> None:
     case = Case(sees=killed(at=NOW), signal=Signal.NONE)
     assert judged(case) == Finding(again_at=NOW + AMBIGUOUS_SECONDS)
-    assert judged(case, now=NOW + AMBIGUOUS_SECONDS).signal is Signal.CONTAINER_FAILED
+    assert judged(case, now=NOW + AMBIGUOUS_SECONDS).signal is Signal.CONTAINER_KILLED
 
 
 def test_a_running_pod_on_a_node_never_noted_is_no_replacement() -> None:

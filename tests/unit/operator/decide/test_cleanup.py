@@ -71,7 +71,7 @@ def test_failed_pods_that_did_not_fail_by_themselves_are_deleted(fields: Any) ->
         (143, Signal.GCE_PREEMPTED, True),
         (137, Signal.NODE_GONE, True),
         (1, Signal.GCE_PREEMPTED, False),
-        (143, Signal.CONTAINER_FAILED, False),
+        (143, Signal.CONTAINER_KILLED, False),
     ],
     ids=["stopped for a notice", "killed with its node", "an earlier crash", "killed, nobody knows by whom"],
 )

@@ -153,10 +153,10 @@ ENDS = {
     "it stops at a notice that is withdrawn": End(record=WITHDRAWN, sees=exited(143)),
     "it is killed": End(sees=exited(137)),
     "it is killed when the machine was to be gone": End(
-        sees=exited(137, at=OVERDUE + 1), at=OVERDUE + 99, signal=Signal.CONTAINER_FAILED
+        sees=exited(137, at=OVERDUE + 1), at=OVERDUE + 99, signal=Signal.CONTAINER_KILLED
     ),
     "it is killed after the notice was withdrawn": End(
-        record=WITHDRAWN, sees=exited(137), at=NOW + 99, signal=Signal.CONTAINER_FAILED
+        record=WITHDRAWN, sees=exited(137), at=NOW + 99, signal=Signal.CONTAINER_KILLED
     ),
     "it uses too much memory": End(sees=exited(137, reason="OOMKilled"), signal=Signal.OUT_OF_MEMORY),
     "it exits 0 unproven": End(sees=exited(0)),
@@ -180,7 +180,7 @@ ENDS = {
         sees=pod(), says=report(stage=Stage.STOPPED), signal=Signal.SUPERSEDED
     ),
     "only advice was given": End(
-        record=placed(notice=ADVICE, noticed_at=NOW), sees=exited(143), at=NOW + 99, signal=Signal.CONTAINER_FAILED
+        record=placed(notice=ADVICE, noticed_at=NOW), sees=exited(143), at=NOW + 99, signal=Signal.CONTAINER_KILLED
     ),
 }
 

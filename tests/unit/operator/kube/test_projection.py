@@ -247,7 +247,12 @@ def test_an_unready_node(ready: dict[str, Any], shutting_down: bool) -> None:
 
 @pytest.mark.parametrize(
     ("key", "terminating"),
-    [("karpenter.sh/disrupted", True), ("ToBeDeletedByClusterAutoscaler", True), ("nvidia.com/gpu", False)],
+    [
+        ("karpenter.sh/disrupted", True),
+        ("ToBeDeletedByClusterAutoscaler", True),
+        ("node.kubernetes.io/out-of-service", True),
+        ("nvidia.com/gpu", False),
+    ],
 )
 def test_taints_announce_the_end(key: str, terminating: bool) -> None:
     assert node_view(node(taints=[{"key": key, "effect": "NoSchedule"}])).terminating == (key if terminating else "")
@@ -261,6 +266,21 @@ def test_an_incarnation_is_known_by_its_uid() -> None:
     other = {**node(), "metadata": {"name": "n", "uid": "v"}}
     assert node_view(node()).incarnation == node_view(node({"status": "False"})).incarnation
     assert node_view(node()).incarnation != node_view(other).incarnation
+
+
+def test_an_incarnation_is_known_by_its_boot() -> None:
+    first, second = ({**node(), "status": {"nodeInfo": {"bootID": boot}}} for boot in ("a", "b"))
+    before = node_view(first).incarnation
+    assert node_view(second).is_object_of(before)
+    assert node_view(second).has_rebooted_since(before)
+    assert not node_view(first).has_rebooted_since(before)
+    assert not node_view(second).has_rebooted_since(node_view(node()).incarnation)
+
+
+def test_a_node_that_a_finalizer_keeps_is_being_deleted() -> None:
+    kept = {**node(), "metadata": {"name": "n", "uid": "u", "deletionTimestamp": T}}
+    assert node_view(kept).deleted
+    assert not node_view(node()).deleted
 
 
 def test_times_are_unix_seconds() -> None:
