@@ -152,6 +152,8 @@ class AttemptWriter:
             return
         with _Ending(self):
             self._settle()
+            if self.has_ended:
+                return
             look = self._last_look = self._fresh_look(last=last)
             problem = self._refusal(look, last=last) or look.unsettled or look.nearly_full
             self._change(

@@ -328,6 +328,23 @@ def test_the_end_is_written_whatever_reply_is_lost(cluster: Cluster, fault: str,
     assert writer.report.items_done == 1
 
 
+def test_nothing_follows_an_end_whose_reply_was_lost(cluster: Cluster) -> None:
+    writer = cluster.pod(1)
+    store = writer._store
+    assert isinstance(store, MemoryStore)
+    cluster.append(1, HEADER + line(1))
+    writer.look()
+    store.fault = lambda call, key: "unanswered" if call == "create" else None
+    with pytest.raises(Unreachable):
+        writer.finish(never)
+    store.fault = lambda call, key: None
+    # Where a machine shuts down without its kubelet, the experiment may outlive the mirror's last look.
+    cluster.append(1, line(2))
+    writer.finish(never)
+    assert writer.report.stage is Stage.SEALED
+    assert cluster.kinds() == ["take", "base", "gen", "seal"]
+
+
 def test_a_generation_whose_reply_was_lost_is_followed_by_what_came_after(cluster: Cluster) -> None:
     writer = cluster.pod(1)
     store = writer._store
