@@ -253,6 +253,7 @@ def test_a_release_takes_its_rights_away(helm: Helm, control_plane: ControlPlane
     assert may(api, operator, "list", "nodes", namespace="")
     assert may(api, operator, "update", "resumablesweeps", group="resumable.dev", subresource="status")
     assert may(api, operator, "create", "tokenreviews", group="authentication.k8s.io", namespace="")
+    assert may(api, operator, "get", "leases", group="coordination.k8s.io", namespace="kube-node-lease")
     # It cannot read a Secret, change a sweep's spec, or put anything into a pod that runs.
     for verb, resource, group in (
         ("get", "secrets", ""),
@@ -262,6 +263,7 @@ def test_a_release_takes_its_rights_away(helm: Helm, control_plane: ControlPlane
         ("patch", "pods", ""),
         ("list", "configmaps", ""),
         ("delete", "nodes", ""),
+        ("get", "leases", "coordination.k8s.io"),
     ):
         assert not may(api, operator, verb, resource, group=group), f"{verb} {resource}"
     uninstall(helm, control_plane)

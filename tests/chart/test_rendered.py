@@ -39,6 +39,10 @@ CLUSTER_WIDE = {
 }
 
 
+OF_NODES = {("coordination.k8s.io", "leases"): {"get"}}
+LEASES = "kube-node-lease"
+
+
 def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
     assert all(rule.keys() == {"apiGroups", "resources", "verbs"} for rule in role["rules"])
     return {
@@ -51,15 +55,20 @@ def rights(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 def test_the_operator_has_these_rights_and_no_others(helm: Helm) -> None:
     assert rights(helm.object({}, "ClusterRole", NAME)) == NAMESPACED | CLUSTER_WIDE
+    role, binding = helm.object({}, "Role"), helm.object({}, "RoleBinding")
+    assert rights(role) == OF_NODES
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == LEASES
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "sweeps"}]
 
 
 def test_rights_end_at_the_watched_namespaces(helm: Helm) -> None:
     objects = helm.objects({"operator": {"watchNamespaces": ["team-a", "team-b"]}})
     roles = {each["metadata"]["namespace"]: each for each in objects if each["kind"] == "Role"}
     bindings = {each["metadata"]["namespace"]: each for each in objects if each["kind"] == "RoleBinding"}
-    assert roles.keys() == bindings.keys() == {"team-a", "team-b"}
+    assert roles.keys() == bindings.keys() == {"team-a", "team-b", LEASES}
     for namespace, role in roles.items():
-        assert rights(role) == NAMESPACED
+        assert rights(role) == (OF_NODES if namespace == LEASES else NAMESPACED)
         assert bindings[namespace]["roleRef"]["name"] == role["metadata"]["name"]
         assert bindings[namespace]["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "sweeps"}]
     cluster_role = next(each for each in objects if each["kind"] == "ClusterRole" and each["metadata"]["name"] == NAME)

@@ -38,6 +38,7 @@ SPEAKERS = (
     "operator/sweep_operator/decide/shard.py",
     "operator/sweep_operator/decide/sidecars.py",
     "operator/sweep_operator/decide/sight.py",
+    "operator/sweep_operator/decide/silence.py",
     "operator/sweep_operator/decide/succession.py",
     "operator/sweep_operator/decide/summary.py",
     "operator/sweep_operator/decide/sweep.py",
