@@ -8,8 +8,9 @@ from typing import Protocol
 from resumable_sweep.contract.outcome import Exit, Outcome
 from sweep_operator.decide.classify import Finding, node_finding
 from sweep_operator.decide.missing import CACHE_LAG_SECONDS
+from sweep_operator.decide.pacing import quota_retry_at, retry_at
 from sweep_operator.decide.platform import is_outdated
-from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, PodView, Role
 from sweep_operator.model.plan import Action, CreateHousekeeping, DeletePod, SweepEvent
 from sweep_operator.model.snapshot import Condition, Merged, Snapshot, SweepStatus
 
@@ -196,10 +197,18 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
 
 def _create(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeeping:
     creation = snapshot.housekeeping.get(role)
-    if creation is None or (creation.created_at is None and now >= creation.retry_at):
+    refused_until = _refused_until(creation, snapshot) if creation is not None else 0.0
+    if creation is None or (creation.created_at is None and now >= refused_until):
         # Soon, because a refusal is only known after this look.
         return Housekeeping(
             status=status, actions=(CreateHousekeeping(role=role),), again_at=now + _LOOK_AT_CREATION_SECONDS
         )
-    again_at = creation.retry_at if creation.created_at is None else creation.created_at + CACHE_LAG_SECONDS
+    again_at = refused_until if creation.created_at is None else creation.created_at + CACHE_LAG_SECONDS
     return Housekeeping(status=status, again_at=again_at)
+
+
+def _refused_until(creation: Creation, snapshot: Snapshot) -> float:
+    generation = snapshot.sweep.generation
+    if creation.problem == QUOTA_EXCEEDED:
+        return quota_retry_at([creation], snapshot.presence.pods, generation=generation)
+    return retry_at(creation, generation=generation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, PodView
+from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 
 
@@ -32,13 +32,18 @@ def next_start(records: Sequence[ShardRecord]) -> float | None:
     return min((record.not_before for record in records if record.state is ShardState.WAITING), default=None)
 
 
-def retry_at(creation: Creation, pods: Iterable[PodView]) -> float:
-    """Return when a refused creation is to be tried again (Unix seconds): at once, where a quota has been freed since.
+def retry_at(creation: Creation, *, generation: int) -> float:
+    """Return when a refused creation is tried again (Unix seconds): at once, where the sweep was changed since."""
+    return 0.0 if creation.generation not in (0, generation) else creation.retry_at
 
-    A pod counts against a quota until all its containers have ended. Kubelets tell that in whole seconds.
+
+def quota_retry_at(refused: Sequence[Creation], pods: Iterable[PodView], *, generation: int) -> float:
+    """Return when a quota is to be asked again (Unix seconds) that all of these creations were refused by.
+
+    That is at once, where one of the sweep's pods has ended since somebody last asked: a pod counts against a quota
+    until all its containers have ended. Kubelets tell that in whole seconds.
     """
-    if creation.problem != QUOTA_EXCEEDED:
-        return creation.retry_at
+    refused_at = max((creation.refused_at for creation in refused), default=0.0)
     ends = [
         container.finished_at
         for pod in pods
@@ -46,4 +51,6 @@ def retry_at(creation: Creation, pods: Iterable[PodView]) -> float:
         for container in (*pod.mains, *((pod.mirror,) if pod.mirror is not None else ()))
         if container.finished_at is not None
     ]
-    return 0.0 if any(end + 1 > creation.refused_at for end in ends) else creation.retry_at
+    if any(end + 1 > refused_at for end in ends):
+        return 0.0
+    return max((retry_at(creation, generation=generation) for creation in refused), default=0.0)

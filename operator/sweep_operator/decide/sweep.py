@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sweep_operator.decide import cleanup, housekeeping, pacing, platform, summary, under_way
+from sweep_operator.decide.budgets import begun
 from sweep_operator.decide.images import known_images
 from sweep_operator.decide.shard import reclaim_of, step_of
 from sweep_operator.decide.sight import blind_spots
@@ -169,7 +170,7 @@ class _Draft:
     def _allocate(self, record: ShardRecord) -> None:
         attempt = self.status.attempts + 1
         self.status = replace(self.status, attempts=attempt, started_at=self.status.started_at or self.now)
-        self.records[record.shard] = without_notice(record).changed(
+        self.records[record.shard] = begun(without_notice(record)).changed(
             state=ShardState.ACTIVE, attempt=attempt, base=0, node="", not_before=0
         )
         # A run id of the user's own may go on with what an earlier sweep has stored. Where nothing is stored the file
@@ -204,6 +205,9 @@ class _Draft:
 
     def remake_pods(self) -> None:
         """Ask again for the pods of attempts of ours that the API server has refused so far."""
+        generation, pods = self.sweep.generation, self.snapshot.presence.pods
+        by_quota = [each for each in self.snapshot.creations.values() if each.problem == QUOTA_EXCEEDED]
+        quota_at = pacing.quota_retry_at(by_quota, pods, generation=generation)
         quota_is_probed = False
         for record, attempt in [(each, attempt) for each in self.records for attempt in each.attempts]:
             creation = self.snapshot.creations.get(attempt)
@@ -213,12 +217,13 @@ class _Draft:
             )
             if creation is None or not unmade or not wanted:
                 continue
-            at = pacing.retry_at(creation, self.snapshot.presence.pods)
+            waits_for_quota = creation.problem == QUOTA_EXCEEDED
+            at = quota_at if waits_for_quota else pacing.retry_at(creation, generation=generation)
             if self.now < at:
                 self.look_again(at)
-            elif not creation.uncertain and not (quota_is_probed and creation.problem == QUOTA_EXCEEDED):
+            elif not creation.uncertain and not (quota_is_probed and waits_for_quota):
                 # While a quota is used up one request tells as much as a thousand.
-                quota_is_probed = quota_is_probed or creation.problem == QUOTA_EXCEEDED
+                quota_is_probed = quota_is_probed or waits_for_quota
                 self.actions.append(_same_order(record, attempt, creation, now=self.now))
 
     def clean_up(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweep_operator.decide.sweep import refresh_seconds
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
-from sweep_operator.model.observed import Creation, Role
+from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.snapshot import Snapshot, Sweep
@@ -23,13 +23,35 @@ from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
-from sweep_operator.runtime.refusals import Refusal, refusal_of, refusal_of_items
+from sweep_operator.runtime.refusals import (
+    WEBHOOK_FAILED,
+    Refusal,
+    quota_retry_seconds,
+    refusal_of,
+    refusal_of_items,
+)
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.translation import lasting_part, status_manifest
 
 logger = logging.getLogger(__name__)
 
 REQUESTS_IN_FLIGHT = 50
+
+
+@dataclass
+class _Batch:
+    """Creations that are ordered together, and what all of them have learned."""
+
+    quota: Creation | None = None
+    """The refusal of one that a quota forbids."""
+
+
+def _counted(creation: Creation, *, before: Creation | None) -> Creation:
+    """Return a creation with how often a quota has forbidden it, which is asked less often each time."""
+    if creation.problem != QUOTA_EXCEEDED:
+        return creation
+    refusals = 1 + (before.refusals if before is not None else 0)
+    return replace(creation, refusals=refusals, retry_at=creation.refused_at + quota_retry_seconds(refusals))
 
 
 class StatusConflict(Exception):
@@ -87,7 +109,8 @@ class Executor:
             self._events.post(snapshot.sweep, event)
         self._count(snapshot, plan)
         await self._delete_unwanted(sweep)
-        await self._all(self._create_attempt(sweep, order) for order in orders)
+        batch = _Batch()
+        await self._all(self._create_attempt(sweep, order, batch) for order in orders)
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
         deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
@@ -126,13 +149,22 @@ class Executor:
                 raise
             self._sweeps.gone(dict(sweep.manifest))
 
-    async def _create_attempt(self, sweep: Sweep, order: CreateAttempt) -> None:
+    async def _create_attempt(self, sweep: Sweep, order: CreateAttempt, batch: _Batch) -> None:
+        if batch.quota is not None:
+            # One refusal tells as much as a thousand: this one is not asked for until there may be room.
+            creation = replace(batch.quota, resumes=order.resumes, replaces=order.replaces)
+            self._attempts.note(sweep.uid, order.attempt, creation)
+            return
+        before = self._attempts.of(sweep.uid).get(order.attempt)
         try:
             pod = pod_for(sweep, order, settings=self._settings, stop_path=f"/stopping/{self._token()}")
         except TemplateInvalid as error:
             creation = self._refused(sweep, refusal_of(ApiError(422, str(error))))
         else:
             creation = await self._create_pod(sweep, Role.ATTEMPT, pod)
+        creation = _counted(creation, before=before)
+        if creation.problem == QUOTA_EXCEEDED and creation.created_at is None:
+            batch.quota = creation
         creation = replace(creation, resumes=order.resumes, replaces=order.replaces)
         self._attempts.note(sweep.uid, order.attempt, creation)
         if creation.created_at is None:
@@ -148,7 +180,8 @@ class Executor:
         if not creation.problem:
             pod = housekeeping_pod_for(sweep, chore.role, settings=self._settings)
             creation = await self._create_pod(sweep, chore.role, pod)
-        self._attempts.note_housekeeping(sweep.uid, chore.role, creation)
+        before = self._attempts.housekeeping_of(sweep.uid).get(chore.role)
+        self._attempts.note_housekeeping(sweep.uid, chore.role, _counted(creation, before=before))
 
     async def _provide_items(self, sweep: Sweep) -> Creation:
         """See to it that the pod which resolves the items can start: without its ConfigMap it would wait mutely."""
@@ -188,7 +221,9 @@ class Executor:
             return creation if role is None else await self._looked_at(sweep, role, created, creation)
         except ApiError as error:
             refused = self._refused(sweep, refusal_of(error))
-            return replace(refused, uncertain=error.status == 0 or error.status >= 500)
+            # A webhook is asked before anything is stored.
+            answered = 0 < error.status < 500 or refused.problem == WEBHOOK_FAILED
+            return replace(refused, uncertain=not answered)
 
     async def _looked_at(self, sweep: Sweep, role: Role, pod: dict[str, Any], creation: Creation) -> Creation:
         """Delete a pod that admission made another one than by the dry run, and return what is to be said of it.
@@ -232,7 +267,11 @@ class Executor:
         logger.warning("%s/%s: not created: %s: %s", sweep.namespace, sweep.name, refusal.reason, refusal.message)
         now = self._clock()
         return Creation(
-            retry_at=now + refusal.retry_seconds, problem=refusal.reason, message=refusal.message, refused_at=now
+            retry_at=now + refusal.retry_seconds,
+            problem=refusal.reason,
+            message=refusal.message,
+            refused_at=now,
+            generation=sweep.generation,
         )
 
     async def _delete(self, deletion: DeletePod) -> None:
@@ -273,6 +312,7 @@ class Executor:
         for old, new in zip(snapshot.sweep.status.records, plan.status.records, strict=True):
             if new.notice and new.noticed_at != old.noticed_at:
                 self._metrics.notices.labels(kind=new.notice.value).inc()
+            self._metrics.false_alarms.inc(max(0, new.false_alarms - old.false_alarms))
         before = snapshot.sweep.status.reclaims_by_signal
         for signal, count in plan.status.reclaims_by_signal.items():
             self._metrics.reclaims.labels(signal=signal).inc(count - before.get(signal, 0))

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from builders import NOW, record
+from builders import NOW, crashed, pod, record
 
-from sweep_operator.decide.pacing import next_start, to_start, to_stop
+from sweep_operator.decide.pacing import next_start, quota_retry_at, retry_at, to_start, to_stop
+from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 
 A, L, S, W, C = (
@@ -86,3 +87,32 @@ def test_stopping(states: list[ShardState], parallelism: int, stopped: list[int]
 def test_the_attempt_that_has_done_least_is_stopped() -> None:
     running = [record(0, A, base=1, done=5), record(1, A, base=21, done=22), record(2, A, base=1, done=9)]
     assert shards(to_stop(running, parallelism=2)) == [1]
+
+
+def test_what_was_refused_waits_its_time_unless_the_sweep_was_changed() -> None:
+    refused = Creation(problem="TemplateInvalid", retry_at=NOW + 15, generation=3)
+    assert retry_at(refused, generation=3) == NOW + 15
+    assert retry_at(refused, generation=4) == 0
+
+
+FIRST = Creation(problem="QuotaExceeded", refused_at=NOW - 60, retry_at=NOW - 55, generation=1)
+PROBED = Creation(problem="QuotaExceeded", refused_at=NOW, retry_at=NOW + 40, refusals=4, generation=1)
+
+
+@pytest.mark.parametrize(
+    ("there", "generation", "at"),
+    [
+        (pod(), 1, NOW + 40),
+        (crashed(at=NOW), 1, 0),
+        (crashed(at=NOW - 30), 1, NOW + 40),
+        (pod(), 2, 0),
+    ],
+    ids=[
+        "nothing has happened",
+        "a pod has ended",
+        "one had ended before somebody last asked",
+        "the sweep was changed",
+    ],
+)
+def test_a_quota_is_asked_for_all_by_what_the_last_one_was_told(there: PodView, generation: int, at: float) -> None:
+    assert quota_retry_at([FIRST, PROBED], [there], generation=generation) == at

@@ -23,7 +23,7 @@ from sweep_operator.pods.overreach import Allowance
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
-from sweep_operator.runtime.execute import Executor, StatusConflict
+from sweep_operator.runtime.execute import REQUESTS_IN_FLIGHT, Executor, StatusConflict
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -240,6 +240,36 @@ async def test_when_an_order_was_refused_is_remembered(desk: Desk) -> None:
     await desk.execute(ORDER)
     assert desk.creation is not None
     assert (desk.creation.problem, desk.creation.refused_at) == ("QuotaExceeded", NOW)
+
+
+async def test_a_quota_that_is_used_up_is_asked_by_one_of_many(desk: Desk) -> None:
+    # The fake refuses as often as the list is long: whoever asks again is taken.
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(403, "exceeded quota: gpus")]
+    orders = [CreateAttempt(shard=0, attempt=number, resumes=number > 1) for number in range(1, 200)]
+    await desk.execute(*orders)
+    known = desk.attempts.of(UID)
+    refused = [number for number in known if known[number].problem == "QuotaExceeded"]
+    assert len(refused) > len(orders) - REQUESTS_IN_FLIGHT
+    assert {known[number].retry_at for number in refused} == {NOW + 5}
+    assert known[max(refused)].resumes, "the order is kept for when there is room"
+
+
+async def test_a_quota_that_stays_used_up_is_asked_less_and_less_often(desk: Desk) -> None:
+    pauses = []
+    for _ in range(6):
+        desk.api.refuse[f"POST {PODS}"] = [ApiError(403, "exceeded quota: gpus")]
+        await desk.execute(ORDER, creations=desk.attempts.of(UID))
+        assert desk.creation is not None
+        pauses.append(desk.creation.retry_at - desk.now)
+        desk.now = desk.creation.retry_at
+    assert pauses == [5, 10, 20, 40, 60, 60]
+
+
+async def test_what_a_webhook_has_kept_away_was_not_made(desk: Desk) -> None:
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(500, 'failed calling webhook "owner.example.com": no answer')]
+    await desk.execute(ORDER)
+    assert desk.creation is not None
+    assert (desk.creation.problem, desk.creation.uncertain, desk.creation.generation) == ("WebhookFailed", False, 1)
 
 
 def sampled(desk: Desk, name: str, **labels: str) -> float | None:
