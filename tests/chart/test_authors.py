@@ -110,6 +110,17 @@ def settled(ask: Callable[[], Any], *, until: str) -> None:
     wait_until(is_so, what=f"the answer {until or 'yes'!r}", seconds=20, clue=lambda: heard[0])
 
 
+def test_an_install_says_where_nobody_is_asked(helm: Helm, control_plane: ControlPlane, installed: Api) -> None:
+    release = ["--namespace", NAMESPACE, "--kubeconfig", str(control_plane.kubeconfig), "--dry-run"]
+
+    def said(**tenancy: Any) -> str:
+        return helm.run("upgrade", "demo", str(CHART), *release, values={"tenancy": tenancy}).stdout
+
+    assert "`default` alone, until others are named" in said(authorPolicy=False)
+    assert "kubectl get rsweep --watch\n\nWhat can be" in said(authorPolicy=True)
+    assert "Nobody asks" not in said(authorPolicy=False, serviceAccounts=["a/b"])
+
+
 def test_whoever_may_edit_the_namespace_notices_nothing(installed: Api) -> None:
     editor = author_of(installed, role="edit")
     settled(lambda: editor.create(f"{SWEEPS}?dryRun=All", sweep("by-editor", serviceAccountName="trainer")), until="")
