@@ -151,8 +151,7 @@ class AttemptWriter:
         if self.has_ended:
             return
         with _Ending(self):
-            self._settle()
-            if self.has_ended:
+            if self._settle():
                 return
             look = self._last_look = self._fresh_look(last=last)
             problem = self._refusal(look, last=last) or look.unsettled or look.nearly_full
@@ -334,14 +333,15 @@ class AttemptWriter:
         self._entries_written += 1
         self._note_written(self._log.append(kind, body))
 
-    def _settle(self) -> None:
-        """Bring to its end a write whose reply was lost."""
+    def _settle(self) -> bool:
+        """Bring to its end a write whose reply was lost; return whether it was the last one."""
         _, published = self._on_its_way or (None, None)
         # An entry that arrived after all these hours could refer to blobs that retention has deleted.
         written = self._log.settle(send=published is None or self._is_fresh(published.files))
         if written is not None:
             self._note_written(written)
         self._on_its_way = None
+        return self.has_ended
 
     def _note_written(self, written: Stored) -> None:
         assert self._on_its_way is not None
