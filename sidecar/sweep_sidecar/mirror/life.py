@@ -67,8 +67,8 @@ class MirrorLife:
         self._vitals = vitals or vitals_of(flush_timeout_s=settings.flush_timeout_s, monotonic=monotonic)
         self._leave = leave
         self._pusher = pusher_for(self._hear)
-        self._announced: Announcement | None = None
         self._notice_file = NoticeFile(settings.notice_file)
+        self._announced: Announcement | None = None
         self._telling = threading.Lock()
         self._has_state = False
         self._writer = writer_for(self._note_state)
@@ -76,6 +76,11 @@ class MirrorLife:
         self._asked_to_stop = threading.Event()
         if self._notice_file.is_there():
             self._asked_to_stop.set()
+        if self._watch is not None:
+            # What an earlier process of this pod's has heard stands until this one knows better: to report none for a
+            # moment would withdraw it.
+            self._announced = self._notice_file.found()
+            self._vitals.grace.announce(is_leaving=self._is_leaving)
         self._flush_asked = threading.Event()
         self._experiment_ended = threading.Event()
         self._doubted = threading.Event()
@@ -126,7 +131,8 @@ class MirrorLife:
     def _work(self) -> None:
         self._vitals.pulse.watch()
         try:
-            self._persist(self._writer.begin)
+            if not self._persist(self._writer.begin):
+                return
             self._ready = True
             pace = Pace(
                 interval_s=self._settings.interval_s,
@@ -146,7 +152,7 @@ class MirrorLife:
         finally:
             self._vitals.pulse.end()
             with self._looks:
-                self._last_look_held = self._crash is None
+                self._last_look_held = self._crash is None and self._writer.has_ended
                 self._done_looks = self._begun_looks + 1
                 self._looks.notify_all()
 
@@ -161,9 +167,7 @@ class MirrorLife:
     def _look_once(self) -> None:
         with self._looks:
             self._begun_looks += 1
-        if self._is_leaving:
-            # Again, where it could not be written: a disk that was full may have room by now.
-            self._notice_file.show(self._announced)
+        self._notice_file.try_again()
         held = True
         began = self._monotonic()
         try:
@@ -181,20 +185,20 @@ class MirrorLife:
             self._last_look_held = held
             self._looks.notify_all()
 
-    def _persist(self, step: Callable[[], None]) -> None:
-        """Do `step` until the store answers, or the time for the last flush is over."""
+    def _persist(self, step: Callable[[], None]) -> bool:
+        """Do `step` until the store answers, or the time for the last flush is over; return whether it is done."""
         pause_s = _FIRST_PAUSE_S
         while True:
             self._vitals.pulse.beat()
             try:
                 step()
-                return
+                return True
             except Unreachable as error:
                 _LOG.warning("the store does not answer, next try in %.0f s: %s", pause_s, error)
                 self._writer.cannot_write(error)
                 if self._vitals.grace.is_over:
                     _LOG.error("no time is left: what the store does not have is lost with this pod")
-                    return
+                    return False
                 if self._experiment_ended.is_set():
                     # Every second of the grace period counts now.
                     pause_s = _FIRST_PAUSE_S

@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from resumable_sweep.contract.report import NoticeKind
 from sweep_sidecar.notice.announcement import Announcement
 
 _LOG = logging.getLogger(__name__)
@@ -20,29 +21,47 @@ class NoticeFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._shown: Announcement | None = None
-        self._is_known = False
+        self._wanted: Announcement | None = None
+        self._is_done = True
         self._trouble = ""
 
     def is_there(self) -> bool:
         """Return whether a program may have seen it, also of an earlier process of this pod's."""
         return self._path.exists()
 
+    def found(self) -> Announcement | None:
+        """Return what the file says, None where it is not there or says nothing that is known here."""
+        try:
+            said = json.loads(self._path.read_bytes())
+            kind, deadline = NoticeKind(said["reason"]), said["deadline"]
+            announced = Announcement(kind, None if deadline is None else float(deadline))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return announced if kind.is_hard else None
+
     def show(self, announced: Announcement | None) -> None:
-        """Have the file say `announced`, or be gone for None; a failure is said once, and another call tries again."""
+        """Have the file say `announced`, or be gone for None; a failure is said once, and `try_again` does it again."""
         with self._lock:
-            if self._is_known and announced == self._shown:
-                return
-            try:
-                if announced is None:
-                    self._path.unlink(missing_ok=True)
-                else:
-                    self._replace(announced)
-                self._shown, self._is_known, self._trouble = announced, True, ""
-            except OSError as error:
-                if self._trouble != str(error):
-                    self._trouble = str(error)
-                    _LOG.warning("cannot change %s: %s", self._path, error)
+            self._wanted, self._is_done = announced, False
+            self._change()
+
+    def try_again(self) -> None:
+        """Do what could not be done when it was asked for: a disk that was full may have room by now."""
+        with self._lock:
+            if not self._is_done:
+                self._change()
+
+    def _change(self) -> None:
+        try:
+            if self._wanted is None:
+                self._path.unlink(missing_ok=True)
+            else:
+                self._replace(self._wanted)
+            self._is_done, self._trouble = True, ""
+        except OSError as error:
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                _LOG.warning("cannot change %s: %s", self._path, error)
 
     def _replace(self, announced: Announcement) -> None:
         staged = self._path.with_name(f"{self._path.name}.tmp")

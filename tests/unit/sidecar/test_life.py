@@ -5,6 +5,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from resumable_sweep.contract.acknowledgement import (
     requests_path,
 )
 from resumable_sweep.contract.report import Answer, Experiment, NoticeKind, Report, Stage
+from sweep_sidecar.mirror import life, pace
 from sweep_sidecar.mirror.life import MirrorLife
 from sweep_sidecar.mirror.pulse import STUCK_AFTER_S
 from sweep_sidecar.mirror.writer import AttemptWriter
 from sweep_sidecar.notice.announcement import Announcement
+from sweep_sidecar.notice.file import NoticeFile
 from sweep_sidecar.push import Pusher, ReportNumbers
 from sweep_sidecar.restore import restored_attempt
 from sweep_sidecar.settings import AttemptSettings
@@ -149,7 +152,11 @@ class Pod:
         if self._thread.is_alive():
             signal.pthread_kill(self._thread.ident or 0, END)
             self._thread.join(30)
-        self.life.server.stop()
+        stopping = threading.Thread(target=self.life.server.stop)
+        stopping.start()
+        while stopping.is_alive():  # a server looks twice a second whether it is to stop, and after each request
+            with suppress(OSError):
+                self.get("/healthz")
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [END])
@@ -157,6 +164,12 @@ class Pod:
             self.outcome = self.life.run([END])
         except BaseException as error:
             self.outcome = error
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(pace, "LEAST_PAUSE_S", 0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -289,7 +302,7 @@ def test_a_store_that_does_not_answer_is_told(start: Callable[..., Pod]) -> None
     pod.write(b"content")
     pod.store.fault = lambda call, key: "lost"
     assert pod.get("/flush") == 503
-    while operator.told[-1].problem != "StoreUnreachable":
+    while not operator.told or operator.told[-1].problem != "StoreUnreachable":
         assert pod.get("/healthz") == 200
     pod.store.fault = lambda call, key: None
     assert pod.get("/flush") == 200
@@ -343,7 +356,7 @@ def test_a_reclaim_that_is_announced_asks_the_experiment_to_stop_and_is_reported
     noticed = read_notice(pod.settings.notice_file)
     assert noticed is not None
     assert (noticed.reason, noticed.deadline) == ("GcePreempted", 1_800_000_030.0)
-    while operator.told[-1].notice is NoticeKind.NONE:
+    while not operator.told or operator.told[-1].notice is NoticeKind.NONE:
         assert pod.get("/healthz") == 200
     assert operator.told[-1].notice_deadline == 1_800_000_030.0
     assert pod.end().notice is NoticeKind.GCE_PREEMPTED
@@ -366,7 +379,7 @@ def test_a_reclaim_that_is_withdrawn_leaves_no_trace_but_doubt(start: Callable[.
     pod.watch.announce(PREEMPTED)
     pod.watch.announce(None)
     assert not pod.settings.notice_file.exists()
-    while operator.told[-1].notice is not NoticeKind.NONE:
+    while not operator.told or operator.told[-1].notice is not NoticeKind.NONE:
         assert pod.get("/healthz") == 200
     pod.write(b"done")
     # The program may have stopped for the notice.
@@ -379,7 +392,7 @@ def test_advice_is_reported_and_stores_what_is_new_but_stops_nobody(start: Calla
     pod = start(operator)
     pod.write(b"content")
     pod.watch.announce(Announcement(NoticeKind.EC2_REBALANCE))
-    while "out.bin" not in pod.said().files or operator.told[-1].notice is NoticeKind.NONE:
+    while "out.bin" not in pod.said().files or not operator.told or operator.told[-1].notice is NoticeKind.NONE:
         assert pod.get("/healthz") == 200, pod.outcome
     assert not pod.settings.notice_file.exists()
     assert pod.end_as_a_kubelet_does().stage is Stage.COMPLETE
@@ -400,6 +413,25 @@ def test_a_mirror_that_was_started_again_knows_that_the_experiment_was_asked_to_
         assert not notice.exists()
         pod.write(b"done")
         assert pod.end_as_a_kubelet_does().stage is Stage.SEALED
+    finally:
+        pod.close()
+
+
+def test_a_mirror_that_was_started_again_does_not_withdraw_what_it_does_not_know_to_be_over(tmp_path: Path) -> None:
+    notice = tmp_path / "snapshot" / ".sweep" / "notice.json"
+    notice.parent.mkdir(parents=True)
+    NoticeFile(notice).show(PREEMPTED)
+    operator = FakeOperator()
+    pod = Pod(tmp_path / "snapshot", operator=operator)
+    pod.start()
+    try:
+        while len(operator.told) < 2:
+            assert pod.outcome is None, pod.outcome
+        assert {(told.notice, told.notice_deadline) for told in operator.told} == {(PREEMPTED.kind, PREEMPTED.deadline)}
+        pod.watch.announce(None)
+        while operator.told[-1].notice is not NoticeKind.NONE:
+            assert pod.outcome is None, pod.outcome
+        assert not notice.exists()
     finally:
         pod.close()
 
@@ -491,6 +523,30 @@ def test_the_last_flush_is_not_tried_for_ever(tmp_path: Path) -> None:
         assert 300 <= turned < 600
         assert (report.stage, report.problem) == (Stage.MIRRORING, "StoreUnreachable")
         assert pod.left[-1] == report
+    finally:
+        pod.close()
+
+
+def test_a_store_that_answers_too_late_for_the_beginning_is_no_defect(tmp_path: Path) -> None:
+    turned = 0.0
+    pod = Pod(tmp_path / "snapshot", operator=None, monotonic=lambda: time.monotonic() + turned)
+    pod.write(b"content")
+
+    def refused(call: str, key: str) -> str:
+        nonlocal turned
+        if pod.is_ending:
+            turned += 400
+            pod.store.fault = lambda call, key: None
+        return "lost"
+
+    pod.store.fault = refused
+    pod.start()
+    try:
+        while pod.life._writer.report.problem != "StoreUnreachable":
+            assert pod.outcome is None, pod.outcome
+        report = pod.end()
+        assert (report.stage, report.problem) == (Stage.MIRRORING, "StoreUnreachable")
+        assert pod.get("/flush") == 503  # not all that was there is in the store
     finally:
         pod.close()
 

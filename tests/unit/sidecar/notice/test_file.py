@@ -56,8 +56,37 @@ def test_what_could_not_be_written_is_said_once_and_tried_again(
     file = NoticeFile(tmp_path / "later" / "notice.json")
     with caplog.at_level(logging.WARNING):
         file.show(PREEMPTED)
-        file.show(PREEMPTED)
+        file.try_again()
     assert len(caplog.records) == 1
     (tmp_path / "later").mkdir()
+    file.try_again()
+    assert file.found() == PREEMPTED
+
+
+def test_another_try_never_brings_back_what_was_withdrawn(tmp_path: Path) -> None:
+    file = NoticeFile(tmp_path / "later" / "notice.json")
     file.show(PREEMPTED)
-    assert file.is_there()
+    file.show(None)
+    (tmp_path / "later").mkdir()
+    file.try_again()
+    assert not file.is_there()
+    file.show(PREEMPTED)
+    file.show(None)
+    file.try_again()
+    assert not file.is_there()
+
+
+def test_what_an_earlier_process_has_said_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "notice.json"
+    assert NoticeFile(path).found() is None
+    for announced in (PREEMPTED, Announcement(NoticeKind.AZURE_PREEMPT)):
+        NoticeFile(path).show(announced)
+        assert NoticeFile(path).found() == announced
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"reason": "Other", "deadline": 1}', '{"reason": "", "deadline": 1}']
+)
+def test_what_no_mirror_has_written_announces_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "notice.json").write_text(text)
+    assert NoticeFile(tmp_path / "notice.json").found() is None
