@@ -43,7 +43,24 @@ def pods_of(api: Api, uid: str) -> list[str]:
     return [each["metadata"]["name"] for each in api.get(f"{TEAM}/pods{selector}")["items"]]
 
 
-def test_rights_suffice(operator: Operator, api: Api) -> None:
+def selected_pods(helm: Helm, api: Api, *sweeps: str) -> tuple[set[str], set[str]]:
+    """Names of the pods of sweeps that may report, and of those that the policy of their namespace lets out."""
+    objects = helm.objects({"networkPolicy": {"enabled": True, "egress": {"namespaces": ["team-a"]}}})
+    policies = {each["spec"]["policyTypes"][0]: each["spec"] for each in objects if each["kind"] == "NetworkPolicy"}
+    (label,) = policies["Ingress"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items()
+    (expression,) = policies["Egress"]["podSelector"]["matchExpressions"]
+    assert expression["operator"] == "Exists"
+    # An earlier test's pods may not be collected yet.
+    among = f"%2Cresumable.dev%2Fsweep-uid%20in%20({'%2C'.join(sweeps)})"
+    selectors = ("%3D".join(label) + among, expression["key"] + among)
+    reporting, let_out = (
+        {pod["metadata"]["name"] for pod in api.get(f"{TEAM}/pods?labelSelector={selector}")["items"]}
+        for selector in selectors
+    )
+    return reporting, let_out
+
+
+def test_rights_suffice(operator: Operator, helm: Helm, api: Api) -> None:
     spec: dict[str, Any] = {
         "shards": 2,
         "checkpoint": {"url": "gs://bucket", "file": "results.jsonl"},
@@ -74,6 +91,10 @@ def test_rights_suffice(operator: Operator, api: Api) -> None:
         ]
         assert listed in owners
         assert plain not in owners
+        # The pods are those that the NetworkPolicies mean: attempts report, and all of them reach the store.
+        reporting, all_of_them = selected_pods(helm, api, plain, listed)
+        assert reporting == set(pods_of(api, plain))
+        assert all_of_them == {*pods_of(api, plain), *pods_of(api, listed)}
         # It writes the status and posts events.
         assert api.get(f"{SWEEPS}/plain")["status"]["attempts"] == 2
         wait_until(
