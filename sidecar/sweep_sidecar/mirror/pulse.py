@@ -26,6 +26,7 @@ class Pulse:
         self._monotonic = monotonic
         self._cpu_s = cpu_s or cpu_seconds
         self._thread = 0
+        self._watching = threading.Lock()
         self._used_s = 0.0
         self._beat_at = monotonic()
 
@@ -39,18 +40,21 @@ class Pulse:
         self._beat_at = self._monotonic()
 
     def end(self) -> None:
-        """Note that the worker has done all its work."""
-        self._thread = 0
+        """Note that the worker has done all its work; its thread may end then."""
+        with self._watching:
+            self._thread = 0
 
     @property
     def is_stuck(self) -> bool:
         """Whether the worker neither came to a next step nor computed anything for so long."""
-        if not self._thread:
-            return False
-        used_s = self._cpu_s(self._thread)
-        if used_s - self._used_s > _WORKED_S:
-            self._used_s = used_s
-            self.beat()
+        # The clock of a thread that ends while it is read is memory that belongs to nobody any more.
+        with self._watching:
+            if not self._thread:
+                return False
+            used_s = self._cpu_s(self._thread)
+            if used_s - self._used_s > _WORKED_S:
+                self._used_s = used_s
+                self.beat()
         return self._monotonic() - self._beat_at > STUCK_AFTER_S
 
 

@@ -78,3 +78,21 @@ def test_the_cpu_time_is_that_of_the_other_thread() -> None:
     finally:
         go_on.set()
         thread.join()
+
+
+def test_a_thread_whose_clock_is_read_does_not_end_meanwhile() -> None:
+    """The clock of a thread that has ended is memory of somebody else's."""
+
+    def cpu_s(thread: int) -> float:
+        assert thread
+        ending.start()
+        ending.join(0.05)
+        assert ending.is_alive()
+        return 0.0
+
+    pulse = Pulse(monotonic=lambda: 0.0, cpu_s=cpu_s)
+    ending = threading.Thread(target=pulse.end)
+    pulse.watch()
+    assert not pulse.is_stuck
+    ending.join(10)
+    assert not ending.is_alive()
