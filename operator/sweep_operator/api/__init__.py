@@ -12,9 +12,11 @@ from sweep_operator.api.env_var import ConfigMapKey, EnvVar
 from sweep_operator.api.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, VERSION
 from sweep_operator.api.spec import (
     Budgets,
+    InfrastructureBudget,
     Items,
     Placement,
     Pool,
+    ReclaimBudget,
     Reclaiming,
     ResumableSweepSpec,
     Toleration,
@@ -43,6 +45,7 @@ __all__ = [
     "Condition",
     "ConfigMapKey",
     "EnvVar",
+    "InfrastructureBudget",
     "Items",
     "ItemsStatus",
     "Keep",
@@ -51,6 +54,7 @@ __all__ = [
     "Placement",
     "Pool",
     "Reclaim",
+    "ReclaimBudget",
     "Reclaiming",
     "ResumableSweep",
     "ResumableSweepSpec",

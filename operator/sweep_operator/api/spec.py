@@ -114,12 +114,46 @@ class Placement(ApiModel):
     """The pool to run on."""
 
 
+_Window = Annotated[Duration, Field(json_schema_extra=checked_by(between("window", "10m", "8760h")))]
+
+
+class InfrastructureBudget(ApiModel):
+    """How often the platform may fail a shard."""
+
+    limit: Annotated[int, Field(ge=0, le=300)] = 100
+    """So many failures may come at once."""
+    window: _Window = "24h"
+    """How long it takes until all of them have come back, one after the other; 10m to 8760h."""
+
+
+class ReclaimBudget(ApiModel):
+    """How often a shard may be reclaimed."""
+
+    limit: Annotated[int, Field(ge=0, le=300)]
+    """So many reclaims may come at once."""
+    window: _Window = "24h"
+    """How long it takes until all of them have come back, one after the other; 10m to 8760h."""
+
+
 class Budgets(ApiModel):
-    """How much may go wrong. Reclaimed nodes cost nothing of it: a shard is run again as often as it takes."""
+    """How much may go wrong in one shard before it is given up: it has failed then, until the sweep's annotation
+    `resumable.dev/retry` names it. May change while the sweep runs."""
 
     user_failures: Annotated[int, Field(ge=0, le=1000)] = 3
     """How often the program of one shard may fail by itself (exit code other than 0, out of memory) and be run again,
-    with growing pauses. One failure more and the shard, and with it the sweep, has failed."""
+    with growing pauses."""
+    infrastructure: InfrastructureBudget = InfrastructureBudget()
+    """How often the platform may fail a shard: a pod that a node refuses, evicts for want of memory or disk, or cannot
+    start; a store that cannot be reached. Each failure comes back after a while, `limit` of them in a `window`."""
+    reclaims: ReclaimBudget | None = None
+    """How often a shard may be reclaimed, as for `infrastructure`. Absent: as often as it takes."""
+    no_progress_attempts: Annotated[int, Field(ge=0, le=1000)] = 5
+    """How many attempts of a shard in a row may be reclaimed, or failed by the platform, that ran and stored nothing
+    new: items that take longer than the machines last are never done. New is one item more; where nobody counts the
+    items, one generation more. 0: any number."""
+    unexplained: Annotated[int, Field(ge=0, le=1000)] = 5
+    """How often in a row, without a new item in between, a shard may end in a way that tells nobody whose fault it was:
+    killed (exit code 137 or 143) by nobody knows whom, or with exit code 0 before its items were proved to be done."""
 
 
 class Reclaiming(ApiModel):
@@ -238,7 +272,16 @@ class ResumableSweepSpec(ApiModel):
     placement: Placement | None = None
     """Where the pods run; absent: wherever the template allows."""
     budgets: Budgets = Budgets()
-    """How much may go wrong."""
+    """How much may go wrong in one shard before it is given up."""
+    on_shard_failure: Literal["Fail", "Continue"] = "Fail"
+    """What a failed shard means for the sweep; the other shards always run to their end. Fail: the sweep has failed,
+    and nothing is merged. Continue: what there is is merged, the failed shards' records too, and the sweep is complete;
+    its condition names the failed shards and how many items are missing. May change while the sweep runs."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=315_360_000)] | None = None
+    """How many seconds after its end the sweep is deleted, with its pods; what is in the store stays. Absent: never.
+    Where `checkpoint.keep` is given, retention goes before. May change at any time."""
+    keep_pods: Annotated[int, Field(ge=0, le=100)] = 5
+    """How many failed pods are kept for a look at their logs, the newest ones; all others are deleted at their end."""
     reclaim: Reclaiming = Reclaiming()
     """When a machine counts as lost of which nobody says that it is gone. May change while the sweep runs."""
     template: PodTemplate

@@ -50,7 +50,7 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, r
     if not record.base and _has_restored(pod, report):
         if report.items_restored > record.done:
             # The attempt before got further than it was heard to: it does not count as one without progress.
-            record = record.changed(setbacks=0)
+            record = record.changed(setbacks=0, barren=min(record.barren, 1))
         lost = max(0, record.recorded - report.items_restored)
         record = record.changed(base=report.items_restored + 1, recorded=report.items_restored)
         if report.restore_problem:
@@ -58,14 +58,22 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, r
             record = record.changed(done=report.items_restored)
             said = f"shard {record.shard}, attempt {record.attempt}: {report.restore_message}"
             damaged = SweepEvent(reason=report.restore_problem, message=said, warning=True)
-    return Progress(
-        record.changed(
-            done=max(record.done, report.items_done),
-            recorded=max(record.recorded, report.items_recorded),
-        ),
-        newly_lost=lost,
-        damaged=damaged,
+    record = record.changed(
+        done=max(record.done, report.items_done), recorded=max(record.recorded, report.items_recorded)
     )
+    return Progress(_with_news(record, report), newly_lost=lost, damaged=damaged)
+
+
+def _with_news(record: ShardRecord, report: Report) -> ShardRecord:
+    """Return the record with what is newly stored of its shard noted, whatever that is."""
+    if made_progress(record):
+        record = record.changed(barren=0)
+    if report.items_total is not None or record.recorded or report.generation is None:
+        return record
+    # Nobody counts the items: that something else is stored than before is all there is to go by.
+    if report.generation > record.generation:
+        return record.changed(barren=0, generation=report.generation)
+    return record
 
 
 def _has_restored(pod: PodView | None, report: Report) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sweep_operator.decide.budgets import charged, excused
 from sweep_operator.decide.classify import Finding, finding_of
 from sweep_operator.decide.images import Images, drift_of
 from sweep_operator.decide.notices import judged_by_notice, noted
@@ -137,10 +138,11 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
         )
         return Step(record=complete, events=(done,))
     if was_never_made(record.attempt, snapshot) and not record.node:
-        return Step(record=record.changed(state=ShardState.WAITING))
+        return Step(record=excused(record).changed(state=ShardState.WAITING))
     if record.state is ShardState.STOPPING:
         if finding.ended or (pod is not None and pod.is_terminal):
-            return Step(record=record.changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=now))
+            stopped = excused(record).changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=now)
+            return Step(record=stopped)
         return Step(record=record, again_at=finding.again_at)
     if record.state is ShardState.LEAVING:
         leaves_until = record.since + LEAVING_SECONDS
@@ -170,8 +172,18 @@ def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: fl
     if signal.is_final:
         failed = SweepEvent(reason=signal.value, message=said, warning=True)
         return Step(record=record.changed(state=ShardState.FAILED), events=(failed,))
-    if signal.is_user_failure:
-        return _user_failure(record, said, budget=snapshot.sweep.spec.user_failures, now=now)
+    charge = charged(record, pod=snapshot.pod_of(record.attempt), spec=snapshot.sweep.spec)
+    record = charge.record
+    if charge.refused:
+        message = f"{said}; {charge.refused}: the shard stops"
+        refused = SweepEvent(reason=charge.reason or "ShardFailed", message=message, warning=True)
+        failed_reclaim = reclaim_of(record) if signal.is_reclaim else None
+        return Step(record=record.changed(state=ShardState.FAILED), reclaim=failed_reclaim, events=(refused,))
+    if signal.is_user_failure or signal is Signal.UNPROVEN:
+        delay = delay_seconds(record.unexplained or record.user_failures)
+        message = f"{said}; {charge.said}, again in {delay} s"
+        again = SweepEvent(reason=signal.value, message=message, warning=True)
+        return Step(record=record.changed(state=ShardState.WAITING, not_before=int(now + delay)), events=(again,))
     # A program whose items nobody counts shows no progress; that it was restored and taken away is no fault of its own.
     came_far = made_progress(record) or (signal.is_reclaim and record.base > 0)
     setbacks = 0 if came_far else record.setbacks + 1
@@ -179,7 +191,8 @@ def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: fl
     waiting = record.changed(state=ShardState.WAITING, setbacks=setbacks, not_before=int(now + delay) if delay else 0)
     if signal.is_reclaim:
         return Step(record=waiting, reclaim=reclaim_of(waiting))
-    return Step(record=waiting, events=(SweepEvent(reason=signal.value, message=said, warning=True),))
+    message = f"{said}; {charge.said}"
+    return Step(record=waiting, events=(SweepEvent(reason=signal.value, message=message, warning=True),))
 
 
 def reclaim_of(record: ShardRecord) -> Reclaim:
@@ -192,18 +205,6 @@ def reclaim_of(record: ShardRecord) -> Reclaim:
         signal=record.signal,
         items_safe=record.done,
     )
-
-
-def _user_failure(record: ShardRecord, said: str, *, budget: int, now: float) -> Step:
-    failures = record.user_failures + 1
-    if failures > budget:
-        message = f"{said}; that was failure {failures} of at most {budget}, so the shard stops"
-        record = record.changed(state=ShardState.FAILED, user_failures=failures)
-        return Step(record=record, events=(SweepEvent(reason="ShardFailed", message=message, warning=True),))
-    delay = delay_seconds(failures)
-    message = f"{said}; failure {failures} of at most {budget}, again in {delay} s"
-    record = record.changed(state=ShardState.WAITING, user_failures=failures, not_before=int(now + delay))
-    return Step(record=record, events=(SweepEvent(reason=record.signal.value, message=message, warning=True),))
 
 
 def delay_seconds(failures: int) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from resumable_sweep.contract.report import NoticeKind, Stage
+from sweep_operator.decide.budgets import begun
 from sweep_operator.decide.classify import Finding, failure_of, has_failed, is_complete
 from sweep_operator.decide.notices import LONGEST_NOTICE_SECONDS, OVERDUE_SECONDS
 from sweep_operator.decide.progress import newest_report
@@ -153,7 +154,7 @@ def may_succeed(record: ShardRecord, standing: Standing) -> bool:
 
 def succeeded(record: ShardRecord) -> ShardRecord:
     """Return the record with the heir as the shard's current attempt; the one before was gone from its notice on."""
-    return without_notice(record).changed(
+    return begun(without_notice(record)).changed(
         state=ShardState.ACTIVE, attempt=record.heir, since=record.noticed_at, base=0, node="", not_before=0
     )
 

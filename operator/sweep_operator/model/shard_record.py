@@ -51,10 +51,10 @@ class ShardRecord:
     `silenced` is the attempt that was last presumed dead because nothing was heard of it, 0 where there is none, and
     `false_alarms` counts those that were not.
 
-    What the budgets remember: `infrastructure_until` and `reclaims_until` are when all that was spent of them will have
-    come back (Unix seconds, 0 where nothing is spent), `unexplained` counts the ends in a row of which nobody knows whose
-    fault they were, and `barren` the attempts in a row, the current one included, of which nothing new is stored.
-    `generation` is the newest one in the store of a shard whose items nobody counts.
+    What the budgets remember: `infrastructure_until` and `reclaims_until` are when all that was spent of them will
+    have come back (Unix seconds, 0 where nothing is spent), `unexplained` counts the ends in a row of which nobody
+    knows whose fault they were, and `barren` the attempts in a row, the current one included, of which nothing new is
+    stored. `generation` is the newest one in the store of a shard whose items nobody counts.
     """
 
     shard: int
@@ -114,9 +114,9 @@ class ShardTable:
     `text` has one row a shard, joined by `;`, each with these cells, joined by `,` and cut after the last one that is
     not empty: state and attempt, signal (its place in the enumeration), since, done, recorded (beyond done), base (the
     items done since), setbacks, user failures, not before (beyond since), node (its place in `nodes`), notice (its
-    place in the enumeration), noticed at, deadline (beyond noticed at), heir (with an `x` where it has ended), silenced,
-    false alarms, infrastructure until and reclaims until (both beyond since), unexplained, barren and generation. A
-    table of an earlier version, whose rows are shorter, is read as well.
+    place in the enumeration), noticed at, deadline (beyond noticed at), heir (with an `x` where it has ended),
+    silenced, false alarms, infrastructure until and reclaims until (both beyond since), unexplained, barren and
+    generation. A table of an earlier version, whose rows are shorter, is read as well.
 
     A long table is packed, so that the status of the largest sweep stays small: `x`, then the base64 of the cells,
     column by column, with the nodes as the last line, compressed by LZMA2. Earlier versions wrote `z`, and deflated.

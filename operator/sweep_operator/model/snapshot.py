@@ -22,6 +22,14 @@ class Keep:
     after_seconds: float
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """A budget whose parts come back: `limit` at once, all of them again within `window_seconds`."""
+
+    limit: int
+    window_seconds: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """The specification as decisions see it, defaults filled in."""
@@ -35,6 +43,16 @@ class Spec:
     has_items: bool = False
     """Whether the specification names the items; else only the program knows them."""
     user_failures: int = 3
+    infrastructure: Allowance = Allowance(100, 86_400.0)
+    reclaims: Allowance | None = None
+    """None where a shard may be reclaimed as often as it takes."""
+    no_progress_attempts: int = 5
+    """0: any number."""
+    unexplained: int = 5
+    continues: bool = False
+    """Whether the results are merged although shards have failed."""
+    ttl_seconds: int | None = None
+    keep_pods: int = 5
     interval_seconds: float = 10.0
     flush_seconds: float = 300.0
     resume_from: str = ""

@@ -48,6 +48,13 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             pool=spec.placement.pools[0].name if spec.placement else "",
             has_items=spec.items is not None,
             user_failures=spec.budgets.user_failures,
+            infrastructure=_allowance(spec.budgets.infrastructure),
+            reclaims=None if spec.budgets.reclaims is None else _allowance(spec.budgets.reclaims),
+            no_progress_attempts=spec.budgets.no_progress_attempts,
+            unexplained=spec.budgets.unexplained,
+            continues=spec.on_shard_failure == "Continue",
+            ttl_seconds=spec.ttl_seconds_after_finished,
+            keep_pods=spec.keep_pods,
             interval_seconds=api.seconds_of(checkpoint.interval),
             flush_seconds=api.seconds_of(checkpoint.flush_timeout),
             resume_from=spec.resume_from or "",
@@ -63,6 +70,10 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
         status=status_of(resource.status, shards=spec.shards),
         manifest=manifest,
     )
+
+
+def _allowance(budget: api.InfrastructureBudget | api.ReclaimBudget) -> model.Allowance:
+    return model.Allowance(budget.limit, api.seconds_of(budget.window))
 
 
 def status_of(status: api.ResumableSweepStatus, *, shards: int) -> model.SweepStatus:

@@ -48,7 +48,13 @@ def test_names_are_camel_case_on_the_wire() -> None:
         "placement": {
             "pools": [{"name": "spot", "nodeSelector": {"a": "b"}, "tolerations": [{"tolerationSeconds": 3}]}]
         },
-        "budgets": {"userFailures": 0},
+        "budgets": {
+            "userFailures": 0,
+            "infrastructure": {"limit": 7, "window": "1h"},
+            "reclaims": {"limit": 9, "window": "24h"},
+            "noProgressAttempts": 0,
+            "unexplained": 1,
+        },
     }
     read = spec(**written)
     assert read.run_id == "a"
@@ -98,6 +104,14 @@ def test_items_are_named_in_one_way(items: dict[str, Any], given: str) -> None:
         ({"items": {"list": []}}, "items.list"),
         ({"items": {"matrix": {"a": []}}}, "items.matrix.a"),
         ({"budgets": {"userFailures": -1}}, "budgets.userFailures"),
+        ({"budgets": {"infrastructure": {"limit": 301}}}, "budgets.infrastructure.limit"),
+        ({"budgets": {"reclaims": {"limit": 3, "window": "soon"}}}, "budgets.reclaims.window"),
+        ({"budgets": {"reclaims": {}}}, "budgets.reclaims.limit"),
+        ({"budgets": {"noProgressAttempts": -1}}, "budgets.noProgressAttempts"),
+        ({"budgets": {"unexplained": 1001}}, "budgets.unexplained"),
+        ({"onShardFailure": "Stop"}, "onShardFailure"),
+        ({"ttlSecondsAfterFinished": -1}, "ttlSecondsAfterFinished"),
+        ({"keepPods": 101}, "keepPods"),
         ({"checkpoint": {**LEAST["checkpoint"], "interval": "soon"}}, "checkpoint.interval"),
         ({"placement": {"pools": []}}, "placement.pools"),
         ({"placement": {"pools": [{"name": "a"}, {"name": "b"}]}}, "placement.pools"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from resumable_sweep.contract.report import NoticeKind, Report
 from sweep_operator.model.observed import PodView, Role
-from sweep_operator.model.snapshot import Spec
+from sweep_operator.model.snapshot import Allowance, Spec
 
 CALM_SECONDS = 3000
 NODES = (NODE, "node-b")
@@ -33,7 +33,16 @@ class World:
         self.cluster = FakeCluster(shards=[Shard() for _ in range(shards)])
         for name in NODES:
             self.cluster.set_node(name)
-        spec = Spec(run_id=UID, shards=shards, parallelism=parallelism, has_items=has_items, user_failures=1000)
+        spec = Spec(
+            run_id=UID,
+            shards=shards,
+            parallelism=parallelism,
+            has_items=has_items,
+            user_failures=1000,
+            infrastructure=Allowance(300, 600.0),
+            no_progress_attempts=0,
+            unexplained=1000,
+        )
         self.operator = FakeOperator(self.cluster, spec)
         self.operator.look()
 
@@ -117,12 +126,25 @@ class World:
 
     def lose_node(self, name: str) -> None:
         if self.cluster.nodes.pop(name, None):
+            self.cluster.cut_off.discard(name)
             self.cluster.lose_node(name)
             self.cluster.changes += 1
 
     def bring_node(self, name: str) -> None:
         """A node comes, recovers, or takes the name of one that is gone."""
+        self.cluster.cut_off.discard(name)
         self.cluster.set_node(name, ready="True", shutting_down=False, terminating="")
+
+    def cut_off(self, name: str, dead: bool) -> None:
+        """A machine falls silent, and Kubernetes has not noticed yet: dead, or with pods that go on and store."""
+        if name in self.cluster.nodes:
+            self.cluster.cut_off.add(name)
+            if dead:
+                self.cluster.lose_node(name)
+
+    def reconnect(self, name: str) -> None:
+        """A machine that was silent is heard again before Kubernetes has noticed anything."""
+        self.cluster.cut_off.discard(name)
 
     def silence_node(self, name: str, dead: bool) -> None:
         """A node that does not answer: dead, or cut off while its pods go on."""
@@ -168,6 +190,8 @@ class World:
         """Let nothing go wrong any more, and wait for the end."""
         # A new node comes; those that are shutting down go, and those that are silent stay so for ever.
         self.bring_node("node-c")
+        for name in self.cluster.cut_off:
+            self.cluster.set_node(name, ready="Unknown")
         for name in [name for name, node in self.cluster.nodes.items() if node.shutting_down]:
             self.lose_node(name)
         self.cluster.quota_is_used_up = False
@@ -213,6 +237,8 @@ EVENTS: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
     "lose_node": (1, {"name": NODES}),
     "bring_node": (4, {"name": NODES}),
     "silence_node": (1, {"name": NODES, "dead": BOTH}),
+    "cut_off": (3, {"name": NODES, "dead": BOTH}),
+    "reconnect": (2, {"name": NODES}),
     "shut_node_down": (1, {"name": NODES, "published": BOTH, "heard": BOTH}),
 }
 Event = tuple[str, dict[str, Any]]

@@ -205,7 +205,7 @@ def test_a_reclaim_of_a_program_whose_items_nobody_counts_is_no_setback() -> Non
         (2, (pod(),), [], (3, int(NOW) + 5)),
         (9, (pod(),), [], (10, int(NOW) + 300)),
         (0, (pod(phase="Failed", reason="OutOfcpu", mains=()),), None, (1, int(NOW) + 5)),
-        (1, (pod(phase="Succeeded", mains=(ended(0),)),), None, (2, int(NOW) + 10)),
+        (1, (pod(phase="Failed", reason="OutOfcpu", mains=()),), None, (2, int(NOW) + 10)),
     ],
     ids=[
         "a first reclaim before anything was restored delays nothing",
