@@ -34,7 +34,7 @@ class Placing:
 
     def __post_init__(self) -> None:
         for path in self._placed():
-            (self.snapshot / path).unlink(missing_ok=True)
+            _remove(self.snapshot / path, below=self.snapshot)
         self.clear()
 
     def clear(self) -> None:
@@ -53,7 +53,7 @@ class Placing:
         for path in list(self._staged):
             if not self._staged[path].same_content(generation.files.get(path)):
                 del self._staged[path]
-                self._stage(path).unlink()
+                _remove(self._stage(path), below=self._folder)
         wanted = {path: version for path, version in generation.files.items() if path not in self._staged}
         check_room(self._folder, wanted.values())
         size = sum(version.size for version in wanted.values())
@@ -117,3 +117,15 @@ class Placing:
             return list(json.loads(self._journal.read_text()))
         except FileNotFoundError:
             return []
+
+
+def _remove(file: Path, *, below: Path) -> None:
+    """Remove a file, and the folders around it that are empty then: a file may have the name of one now."""
+    file.unlink(missing_ok=True)
+    for folder in file.parents:
+        if folder == below:
+            return
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import signal
 import threading
 import time
@@ -181,6 +182,24 @@ def test_what_it_has_fetched_while_it_waited_is_not_fetched_again(
     assert any(call == "get" and key.startswith("blobs/") for call, key in cluster.store.calls), "fetched at all"
     assert blobs_read_after_the_take(cluster) == fetched
     assert (cluster.folder / "pod-2" / "state.bin").read_bytes() == later * BIG
+
+
+def test_a_folder_that_was_fetched_does_not_stand_in_the_way_of_a_file(
+    cluster: Cluster, writer: AttemptWriter, waiting: Waiting
+) -> None:
+    state = cluster.folder / "pod-1" / "state"
+    (state / "deep").mkdir(parents=True)
+    (state / "deep" / "weights").write_bytes(b"a")
+    writer.look()
+
+    def end() -> None:
+        shutil.rmtree(state)
+        state.write_bytes(b"b")
+        writer.finish(never)
+
+    waiting.happens[5] = end
+    restore(cluster, waiting.turn())
+    assert (cluster.folder / "pod-2" / "state").read_bytes() == b"b"
 
 
 def test_it_does_not_tell_how_much_there_is_before_it_has_taken_the_shard(
