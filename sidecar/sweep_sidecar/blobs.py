@@ -133,3 +133,5 @@ class Blobs:
         if word != self._word:
             self._word = word
             self._sent.clear()
+            # Of what is too old, and of what is not known, the same is said.
+            self._unpublished = {key: begun for key, begun in self._unpublished.items() if self.is_fresh(key)}

@@ -119,6 +119,16 @@ def test_a_lost_reply_costs_no_second_name() -> None:
     assert len(store.objects) == 1
 
 
+def test_what_is_never_published_is_not_remembered_for_ever() -> None:
+    """As where progress went backwards, and nothing is published until somebody has put that right."""
+    clocks = Clocks()
+    one = blobs(MemoryStore(), clocks)
+    for number in range(100):
+        one.store(b"%d" % number)
+        clocks.advance(boot=NAME_S / 2, wall=NAME_S / 2)
+    assert len(one._unpublished) <= (NAME_S + FRESH_S) / (NAME_S / 2) + 1
+
+
 def test_the_times_leave_room_for_a_request_that_is_on_its_way() -> None:
     assert NAME_S + FRESH_S + 5 * 3600 < LEAST_AGE_S
 
