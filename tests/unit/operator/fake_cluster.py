@@ -60,6 +60,8 @@ class FakeCluster:
     quota_is_used_up: bool = False
     notices: dict[str, tuple[NoticeKind, float]] = field(default_factory=dict)
     """What the cloud announces, by node: a notice and its deadline."""
+    cut_off: set[str] = field(default_factory=set)
+    """Nodes that nobody but the store hears of any more, although Kubernetes calls them ready as yet."""
     changes: int = 0
     """Grows with whatever the operator's watches would tell it."""
     _uids: int = 0
@@ -202,7 +204,7 @@ class FakeCluster:
         proven = process.recorded == ITEMS
         report = self._flush(pod, Stage.COMPLETE if proven else Stage.SEALED)
         process.alive = False
-        if published:
+        if published and pod.node not in self.cut_off:
             main = ContainerView(name="main", started=True, exit_code=code, finished_at=self.now)
             outcome = Outcome("Ended", "", {**report.__dict__})
             phase = "Failed" if code else "Succeeded"
@@ -229,7 +231,7 @@ class FakeCluster:
         if self._kubelet_of(pod) and pod.deleted:
             report = self.finish(pod, code=143)
             self.remove(pod)
-        elif pod.node and (node is None or (node.ready == "True" and not self.processes[pod.uid].alive)):
+        elif pod.node and (node is None or (self._kubelet_of(pod) and not self.processes[pod.uid].alive)):
             self.remove(pod)
         return report
 
@@ -242,4 +244,4 @@ class FakeCluster:
 
     def _kubelet_of(self, pod: PodView) -> bool:
         node = self.nodes.get(pod.node)
-        return node is not None and node.ready == "True"
+        return node is not None and node.ready == "True" and pod.node not in self.cut_off

@@ -13,7 +13,9 @@ from resumable_sweep.contract.report import Answer, Report
 from sweep_operator import api
 from sweep_operator.decide import decide
 from sweep_operator.decide.missing import is_on_its_way, missing
+from sweep_operator.decide.silence import listened_to, suspects
 from sweep_operator.decide.sweep import refresh_seconds
+from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, NodeView, PodView, Presence, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan
 from sweep_operator.model.shard_record import ShardState
@@ -55,6 +57,8 @@ class FakeOperator:
 
     def __post_init__(self) -> None:
         self.judged: set[int] = set()
+        self.silenced: set[int] = set()
+        """Attempts that were presumed dead."""
         self.excused: set[int] = set()
         """Attempts that have stopped for a notice that was noted."""
         self._read: tuple[dict[str, Any], SweepStatus] | None = None
@@ -62,7 +66,9 @@ class FakeOperator:
 
     def restart(self) -> None:
         """Forget all that is not stored."""
-        self.attempts, self.reports = Attempts(), ReportBoard()
+        self.attempts, self.reports = Attempts(), ReportBoard(clock=lambda: self.cluster.now)
+        self.attentive_since = self.cluster.now
+        self.unrenewed_since: dict[str, float] = {}
         self.cached: dict[str, PodView] | None = None
         self.written_at = 0.0
         self.seen_changes = -1
@@ -80,16 +86,20 @@ class FakeOperator:
     def is_due(self) -> bool:
         """Whether there is news, or the time to look again has come."""
         late = self.look_again_at is not None and self.cluster.now >= self.look_again_at
-        return late or self.seen_changes != self.cluster.changes
+        return late or self.seen_changes != self.cluster.changes or bool(self._suspected_nodes())
 
     def hear(self, report: Report | None) -> Answer:
         """Take a report in as the server does, and answer by what is written."""
         if report is None:
             return Answer()
         record = self.status.records[report.shard]
-        if report.attempt in record.attempts and self.reports.post(UID, report):
-            self.cluster.changes += 1
         pod = next((pod for pod in self.cluster.pods.values() if pod.attempt == report.attempt), None)
+        if pod is not None and pod.node in self.cluster.cut_off:
+            return Answer()
+        if report.attempt in listened_to(record):
+            is_telling = self.reports.post(UID, report)
+            if is_telling or report.attempt == record.silenced:
+                self.cluster.changes += 1
         return Answer() if pod is None else answer_to(report, record, pod=pod, node=self.cluster.nodes.get(pod.node))
 
     def look(self, faults: Faults = NO_FAULTS) -> None:
@@ -107,19 +117,10 @@ class FakeOperator:
         cluster = self.cluster
         if self.cached is None or not faults.cache_lags:
             self.cached = dict(cluster.pods)
-        sweep = Sweep(
-            namespace="ns",
-            name="lr",
-            uid=UID,
-            generation=1,
-            deleting=False,
-            spec=self.spec,
-            status=self.status,
-            manifest=manifest(),
-        )
+        sweep = self._sweep()
         current = {attempt for record in sweep.status.records for attempt in record.attempts}
         self.attempts.keep_only(UID, current)
-        self.reports.keep_only(UID, current)
+        self.reports.keep_only(UID, {attempt for record in sweep.status.records for attempt in listened_to(record)})
         pods = list(self.cached.values())
         self.attempts.saw(UID, {pod.attempt for pod in pods if pod.role is Role.ATTEMPT})
         asked = missing(sweep.status.records, pods=pods, creations=self.attempts.of(UID), now=cluster.now)
@@ -138,7 +139,40 @@ class FakeOperator:
             creations=self.attempts.of(UID),
             absent=frozenset(record.attempt for record in asked if record.attempt not in live),
             housekeeping=self.attempts.housekeeping_of(UID),
+            heard_at=self.reports.heard_at(UID),
+            attentive_since=self.attentive_since,
+            leases=self._leases(),
         )
+
+    def _sweep(self) -> Sweep:
+        return Sweep(
+            namespace="ns",
+            name="lr",
+            uid=UID,
+            generation=1,
+            deleting=False,
+            spec=self.spec,
+            status=self.status,
+            manifest=manifest(),
+        )
+
+    def _suspected_nodes(self) -> set[str]:
+        heard_at, now = self.reports.heard_at(UID), self.cluster.now
+        found = suspects(self._sweep(), heard_at=heard_at, attentive_since=self.attentive_since, now=now)
+        attempts = {record.attempt for record in found}
+        return {pod.node for pod in self.cluster.pods.values() if pod.attempt in attempts and not pod.is_terminal}
+
+    def _leases(self) -> dict[str, LeaseView]:
+        """Read the Leases of suspects: a machine that is not cut off has always just renewed its own."""
+        now = self.cluster.now
+        nodes = self._suspected_nodes() & self.cluster.nodes.keys()
+        self.unrenewed_since = {
+            node: self.unrenewed_since.get(node, now) if node in self.cluster.cut_off else now for node in nodes
+        }
+        return {
+            node: LeaseView(unrenewed_seconds=now - since, renewal_seconds=10.0)
+            for node, since in self.unrenewed_since.items()
+        }
 
     def _execute(self, snapshot: Snapshot, plan: Plan, faults: Faults) -> None:
         if not self._write(snapshot, plan, faults):
@@ -203,12 +237,18 @@ class FakeOperator:
             if old.state in HOLDING and (new.attempt != old.attempt or new.state not in HOLDING):
                 assert old.attempt not in self.judged, f"attempt {old.attempt} is judged twice"
                 ended.add(old.attempt)
+            if new.silenced not in (0, old.silenced):
+                node = next(pod.node for pod in self.cluster.pods.values() if pod.attempt == new.silenced)
+                assert node in self.cluster.cut_off, "presumed dead although its machine was never silent"
+                self.silenced.add(new.silenced)
             if new.user_failures > old.user_failures:
                 assert old.attempt not in self.excused, "held against a program that stopped for a notice"
             store = self.cluster.shards[new.shard]
             assert new.done <= store.items, "counted as durable what is not"
             if new.state is ShardState.COMPLETE:
                 assert store.complete, f"shard {new.shard} is not complete"
+        false_alarms = sum(new.false_alarms for new in wanted.records)
+        assert false_alarms <= len(self.silenced), "more false alarms than alarms"
         assert 0 <= wanted.reclaims - before.reclaims <= len(ended), "a reclaim that no attempt has suffered"
         assert wanted.reclaims <= len(self.cluster.made), "more reclaims than pods"
         self.judged |= ended
