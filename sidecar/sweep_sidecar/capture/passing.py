@@ -154,6 +154,8 @@ class Pass:
     def _check_news(self, group: Group, found: Mapping[str, Fingerprint]) -> None:
         """Raise NotWhole again where a group was not whole and is as it was, instead of reading it all again."""
         before = self.left_before.get(group.path)
+        if self.at_rest:  # less is asked of it now
+            return
         if before is None or before.kind is not group.kind or before.is_in_use or before.is_unsteady:
             return
         if before.found != found:

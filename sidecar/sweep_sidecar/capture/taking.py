@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from resumable_sweep.contract.log_format import LogInvalid
-from resumable_sweep.contract.manifest import Manifest, parsed_manifest
+from resumable_sweep.contract.manifest import SUFFIX, Manifest, parsed_manifest, pending_path
 from sweep_sidecar.capture.groups import Group, Kind
 from sweep_sidecar.capture.growing import GrowingFile, Growth, capture_growing
 from sweep_sidecar.capture.in_use import HEAD_BYTES, check_hdf5, check_sqlite_unlocked, is_sqlite
-from sweep_sidecar.capture.opening import Unreadable, opened
+from sweep_sidecar.capture.opening import Gone, Unreadable, opened
 from sweep_sidecar.capture.steady import (
     Fingerprint,
     Measured,
@@ -91,19 +91,44 @@ class Taker:
         LogInvalid, Unreadable, Unreachable
         """
         try:
-            match group.kind:
-                case Kind.LOG:
-                    return {group.path: self._log(group.path)}
-                case Kind.PAIR:
-                    return self._pair(*group.members)
-                case Kind.FOLDER:
-                    return self._folder(group)
-                case Kind.DATABASE:
-                    return self._database(group)
-                case Kind.ALONE | Kind.LOG_MANIFEST:
-                    return self._alone(group.path)
+            try:
+                return self._taken(group)
+            except NotWhole:
+                named = self._with_pending_manifest(group)
+                if named is not None:
+                    with suppress(NotWhole, Gone):
+                        return named._taken(group)
+                raise
         except OSError as error:
             raise Unreadable(self.root / group.path, error) from error
+
+    def _taken(self, group: Group) -> dict[str, Tracked]:
+        match group.kind:
+            case Kind.LOG:
+                return {group.path: self._log(group.path)}
+            case Kind.PAIR:
+                return self._pair(*group.members)
+            case Kind.FOLDER:
+                return self._folder(group)
+            case Kind.DATABASE:
+                return self._database(group)
+            case Kind.ALONE | Kind.LOG_MANIFEST:
+                return self._alone(group.path)
+
+    def _with_pending_manifest(self, group: Group) -> Taker | None:
+        """Return what takes the manifest that waits for the group's; None where none does, or it may yet get its name.
+
+        Whoever was killed between its two renames has left the data whole, and what vouches for them under that name.
+        """
+        if not self.at_rest or group.path not in self.tree.awaited:
+            return None
+        manifest, pending = group.path + SUFFIX, pending_path(Path(group.path)).as_posix()
+        try:
+            files = {**self.tree.files, manifest: fingerprint_of(os.lstat(self.root / pending))}
+        except FileNotFoundError:
+            return None
+        links = {**self.tree.links, manifest: pending}
+        return replace(self, tree=replace(self.tree, files=files, links=links))
 
     def _log(self, path: str) -> Tracked:
         before = self.known.get(path)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resumable_sweep._state_files import manifest_of
-from resumable_sweep.contract.manifest import manifest_path, parsed_manifest
+from resumable_sweep._state_files import finish_interrupted, manifest_of
+from resumable_sweep.contract.manifest import manifest_path, parsed_manifest, pending_path
 from sweep_sidecar.capture.capturer import Look
 from sweep_sidecar.content import BLOB_BYTES, ContentReader
 from sweep_sidecar.log.generation import parsed_generation
@@ -146,6 +146,54 @@ def test_a_checkpoint_whose_manifest_is_on_its_way_waits_for_it(shard: Shard, pa
     (shard.root / ".state.manifest.json.tmp.pending").rename(shard.root / "state.manifest.json")
     shard.publish(shard.capturer.look())
     assert shard.stored() == {path: b"of step 1", "state.manifest.json": manifest.encode()}
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first", "another"])
+@pytest.mark.parametrize("path", ["state", "deep/state", "state/weights"], ids=["a file", "a deep file", "a folder"])
+def test_a_program_killed_between_its_two_renames_has_saved(shard: Shard, path: str, is_first: bool) -> None:
+    target = shard.root / path.removesuffix("/weights")
+    manifest = manifest_path(target)
+    if not is_first:
+        shard.write(path, b"of step 1")
+        manifest.write_text(manifest_of(target, {}).to_json())
+        shard.publish(shard.capturer.look())
+    before = None if is_first else shard.stored()
+    shard.write(path, b"of step 2")
+    pending_path(target).write_text(manifest_of(target, {}).to_json())
+    assert shard.capturer.look().files.keys() == (before or {}).keys()  # the manifest may still get its name
+    look = shard.capturer.look(last=True)
+    assert look.unsettled is None
+    shard.publish(look)
+    # As the library finds it when it is started again on the same node.
+    finish_interrupted(target)
+    assert shard.stored() == {
+        path: b"of step 2",
+        manifest.relative_to(shard.root).as_posix(): manifest.read_bytes(),
+    }
+
+
+def test_a_manifest_that_waits_for_other_data_vouches_for_nothing(shard: Shard) -> None:
+    shard.write_pair("state", b"of step 1")
+    shard.publish(shard.capturer.look())
+    before = shard.stored()
+    shard.write("state", b"of step 2")
+    manifest = manifest_of(shard.root / "state", {})
+    pending_path(shard.root / "state").write_text(manifest.to_json())
+    shard.write("state", b"of step 3")
+    look = shard.capturer.look(last=True)
+    assert look.unsettled is not None
+    assert "state is not what state.manifest.json says it is" in look.unsettled.message
+    shard.publish(look)
+    assert shard.stored() == before
+
+
+def test_a_link_in_the_place_of_a_manifest_that_waits_vouches_for_nothing(shard: Shard, tmp_path: Path) -> None:
+    shard.write("state", b"data")
+    (tmp_path / "elsewhere").write_text(manifest_of(shard.root / "state", {}).to_json())
+    pending_path(shard.root / "state").symlink_to(tmp_path / "elsewhere")
+    look = shard.capturer.look(last=True)
+    assert (look.files, look.is_torn) == ({}, False)
+    assert look.unsettled is not None
 
 
 def test_a_pair_that_never_fits_is_a_problem_in_the_end(shard: Shard) -> None:
