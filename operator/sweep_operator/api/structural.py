@@ -74,7 +74,7 @@ def _translated(
             case "default":
                 # A default of null is absence, which structural schemas say by leaving the field out of `required`.
                 if value is not None:
-                    result[keyword] = value
+                    result[keyword] = _present(value)
             case "const":
                 result["enum"] = [value]
             case "exclusiveMinimum" | "exclusiveMaximum":
@@ -107,6 +107,13 @@ def _translated(
 def _in_order(node: Schema) -> Schema:
     middle = sorted(node.keys() - {*_FIRST, *_LAST})
     return {keyword: node[keyword] for keyword in (*_FIRST, *middle, *_LAST) if keyword in node}
+
+
+def _present(default: Any) -> Any:
+    """Return a default without its absent fields: the API server refuses null where the schema has another type."""
+    if isinstance(default, dict):
+        return {name: _present(value) for name, value in default.items() if value is not None}
+    return default
 
 
 def _inlined(
