@@ -47,6 +47,7 @@ class OperatorProcess:
             "KUBECONFIG": str(self._kubeconfig),
             "RSWEEP_SIDECAR_IMAGE": "sidecar:test",
             "RSWEEP_PORT": str(self.port),
+            "RSWEEP_REPORT_URL": f"http://127.0.0.1:{self.port}",
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
