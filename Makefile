@@ -14,7 +14,7 @@ LOCKED := operator sidecar obstore dev jax gmat compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-chart test-e2e test-clients test-faults test-compat bench soak lint format verify generate lock venv clean
+.PHONY: help demo recordings test test-unit test-integration test-chart test-e2e test-clients test-faults test-compat bench soak lint format verify generate lock venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -58,6 +58,10 @@ test-compat: $(COMPAT_READY) ## Run the tests with the published packages whose 
 bench: $(READY) ## Run the benchmarks; results go to build/bench/ (needs Linux and root)
 	@bash tests/require-root.sh "make bench"
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m bench $(ARGS)
+
+recordings: $(READY) ## Record anew what real kubelets publish of each way in which a pod ends (needs Linux and root)
+	@bash tests/require-root.sh "make recordings"
+	PYTHONPATH=tests/testbed:tests $(BIN)/python -m trial.ends tests/unit/operator/decide/recordings $(ARGS)
 
 soak: $(READY) ## Let a mirror run among troubles for half an hour, and see whether what it holds grows
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m soak $(ARGS)

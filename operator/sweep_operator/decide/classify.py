@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Report, Stage
@@ -32,6 +32,9 @@ _EXIT_REASONS = {
     # pkg/kubelet: exit code 137 without any times, for a container that was there before the machine started anew.
     "ContainerStatusUnknown": Signal.CONTAINER_LOST,
 }
+_LOST = frozenset(reason for reason, signal in _EXIT_REASONS.items() if signal is Signal.CONTAINER_LOST)
+_OFF = frozenset({"node.cloudprovider.kubernetes.io/shutdown", "node.kubernetes.io/out-of-service"})
+"""Taints by which the cloud, or a person, says of a silent node that it is off, and not merely cut off."""
 _RESTORE_EXITS = {
     Exit.USAGE: Signal.CONFIGURATION,
     Exit.STORE_NOT_CREATE_ONLY: Signal.CONFIGURATION,
@@ -107,6 +110,9 @@ def finding_of(
     # A crash that was published before its node went away stays the experiment's own failure.
     if pod.phase == "Failed" and not _platform_ended(pod):
         return _failure(pod, node_lost=of_node.signal, now=now)
+    if _crashed_before(pod, of_node, presence):
+        crash = _failure(pod, node_lost=of_node.signal, now=now)
+        return replace(crash, ended=of_node.ended or sealed or pod.is_terminal)
     for finding in (_disruption(pod), of_node):
         if finding.signal:
             ended = of_node.ended or sealed or pod.is_terminal
@@ -114,12 +120,13 @@ def finding_of(
     if report is not None and report.stage is Stage.STOPPED:
         signal = _STOPPED.get(report.problem, Signal.SUPERSEDED)
         return Finding(signal=signal, ended=True, message=report.message or "the sidecar has stopped for good")
-    if pod.phase == "Succeeded":
+    if pod.phase == "Succeeded" and not pod.deleted:
         return Finding(
             signal=Signal.UNPROVEN, ended=True, message="all containers exited 0, but nothing proves the items"
         )
     if pod.deleted:
-        return Finding(signal=Signal.POD_DELETED, ended=sealed, message="the pod was deleted, not by the operator")
+        ended = sealed or pod.is_terminal
+        return Finding(signal=Signal.POD_DELETED, ended=ended, message="the pod was deleted, not by the operator")
     return Finding(again_at=of_node.again_at)
 
 
@@ -146,12 +153,32 @@ def was_ended_by_signal(pod: PodView, codes: Container[int | None]) -> bool:
 def has_failed(pod: PodView) -> bool:
     """Return whether the experiment's containers have ended, one of them of its own accord with another code than 0."""
     codes = [main.exit_code for main in pod.mains]
-    return None not in codes and any(code and code not in _KILLED_BY_SIGNAL for code in codes)
+    own = [main.exit_code for main in pod.mains if main.exit_reason not in _LOST]
+    return None not in codes and any(code and code not in _KILLED_BY_SIGNAL for code in own)
 
 
 def failure_of(pod: PodView, *, now: float) -> Finding:
     """Return what the containers of a pod have failed of, whatever its phase says by now."""
     return _failure(pod, node_lost=Signal.NONE, now=now)
+
+
+def _crashed_before(pod: PodView, of_node: Finding, presence: Presence) -> bool:
+    """Return whether the experiment had failed of its own accord before the platform turned on its pod or node.
+
+    While its sidecar still stores what there is, a pod whose containers have failed is not yet said to have failed.
+    """
+    if not has_failed(pod) or pod.disruption == "TerminationByKubelet" or pod.reason in _SHUTDOWN_REASONS:
+        # A kubelet says why it ended a pod only when it has, and a program may answer SIGTERM with any code.
+        return False
+    failed_at = max(main.finished_at or 0.0 for main in pod.mains)
+    if pod.deleted or pod.disruption:
+        # By two clocks, the node's and the API server's.
+        return 0 < failed_at < pod.deleted_at - AMBIGUOUS_SECONDS
+    if of_node.signal is Signal.NODE_SHUTTING_DOWN:
+        node = presence.nodes[pod.node]
+        return node.shutting_down and 0 < failed_at < node.ready_since
+    # Of a node that is lost nothing more is heard: what was published came before.
+    return bool(of_node.signal)
 
 
 def _platform_ended(pod: PodView) -> bool:
@@ -182,6 +209,8 @@ def node_finding(
         return Finding(signal=Signal.NODE_REPLACED, ended=True, message=f"node {pod.node} is another machine now")
     if incarnation and node.has_rebooted_since(incarnation):
         return Finding(signal=Signal.NODE_REBOOTED, ended=True, message=f"node {pod.node} was started anew")
+    if node.ready == "Unknown" and node.terminating in _OFF:
+        return Finding(signal=Signal.NODE_SHUTTING_DOWN, ended=True, message=f"node {pod.node} is switched off")
     if node.shutting_down or node.terminating or node.deleted:
         said = f"has the taint {node.terminating}" if node.terminating else "is being deleted"
         said = "is shutting down" if node.shutting_down else said
@@ -200,6 +229,8 @@ def _failure(pod: PodView, *, node_lost: Signal, now: float) -> Finding:
         code = pod.restore.exit_code
         if code in _KILLED_BY_SIGNAL and node_lost:
             return Finding(signal=node_lost, ended=True, message="sweep-restore was ended by a signal")
+        if pod.restore.exit_reason in _LOST:
+            return Finding(signal=Signal.CONTAINER_LOST, ended=True, message="sweep-restore was lost with its machine")
         known = Exit(code) if code in set(Exit) else Exit.FAILED
         said = pod.restore_outcome.message if pod.restore_outcome else f"sweep-restore exited {code}"
         return Finding(signal=_RESTORE_EXITS.get(known, Signal.START_FAILED), ended=True, message=said)

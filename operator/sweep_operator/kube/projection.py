@@ -73,6 +73,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         message=status.get("message") or "",
         created_at=seconds_of(metadata.get("creationTimestamp")),
         deleted="deletionTimestamp" in metadata,
+        deleted_at=_deletion_asked_at(metadata),
         disruption=disruption.get("reason", "") if disruption.get("status") == "True" else "",
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         gated=scheduled.get("reason") == "SchedulingGated",
@@ -85,6 +86,12 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         restore_outcome=parsed_outcome(restore.message) if restore is not None else None,
         mirror_outcome=parsed_outcome(mirror.message) if mirror is not None else None,
     )
+
+
+def _deletion_asked_at(metadata: Mapping[str, Any]) -> float:
+    # The timestamp is when the grace ends. It is cut short where the pod is deleted again, and so is the timestamp.
+    ends_at = seconds_of(metadata.get("deletionTimestamp"))
+    return ends_at - (metadata.get("deletionGracePeriodSeconds") or 0) if ends_at else 0.0
 
 
 def container_view(status: Mapping[str, Any]) -> ContainerView:

@@ -61,6 +61,8 @@ class PodView:
     created_at: float = 0.0
     deleted: bool = False
     """Whether somebody has asked for its deletion."""
+    deleted_at: float = 0.0
+    """When that was, by the API server's clock; 0 where it is not known."""
     disruption: str = ""
     """Reason of a true DisruptionTarget condition."""
     unschedulable: str = ""

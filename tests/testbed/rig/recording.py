@@ -14,7 +14,6 @@ _PATHS = {
     "Node": "/api/v1/nodes",
     "Lease": "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
 }
-_CONDITIONS = frozenset({"DisruptionTarget", "PodScheduled"})
 
 
 class Recorder:
@@ -76,7 +75,10 @@ def projected(kind: str, found: Json) -> Json:
         ready = [each for each in status.get("conditions") or () if each["type"] == "Ready"]
         return {
             "metadata": _picked(metadata, "name", "uid", "deletionTimestamp"),
-            "spec": _picked(spec, "unschedulable", "taints"),
+            "spec": {
+                **_picked(spec, "unschedulable"),
+                "taints": [_picked(each, "key", "value", "effect") for each in spec.get("taints") or ()],
+            },
             "status": {
                 "conditions": [
                     _picked(each, "type", "status", "reason", "message", "lastTransitionTime") for each in ready
@@ -93,7 +95,7 @@ def projected(kind: str, found: Json) -> Json:
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     )
-    conditions = [each for each in status.get("conditions") or () if each["type"] in _CONDITIONS]
+    conditions = [each for each in status.get("conditions") or () if each["type"] == "DisruptionTarget"]
     return {
         "metadata": _picked(metadata, *kept),
         "spec": {
@@ -111,7 +113,13 @@ def projected(kind: str, found: Json) -> Json:
 
 
 def _container(status: Json) -> Json:
-    return {**_picked(status, "name", "restartCount"), "state": status["state"], **_picked(status, "lastState")}
+    told = ("exitCode", "reason", "message", "startedAt", "finishedAt")
+    states = {
+        place: {state: {name: said[name] for name in told if name in said} for state, said in status[place].items()}
+        for place in ("state", "lastState")
+        if status.get(place)
+    }
+    return {**_picked(status, "name", "restartCount"), **states}
 
 
 def _picked(found: Json, *names: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-for _name in ("builders", "fake_api", "fake_cluster", "fake_operator"):
+for _name in ("builders", "fake_api", "fake_cluster", "fake_operator", "replay"):
     _spec = importlib.util.spec_from_file_location(_name, Path(__file__).with_name(f"{_name}.py"))
     assert _spec is not None
     assert _spec.loader is not None

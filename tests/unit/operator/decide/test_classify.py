@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from builders import NODE, NOW, crashed, ended, main, node, pod, report, restore
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resumable_sweep.contract.outcome import Exit, Outcome
 from resumable_sweep.contract.report import Report, Stage
@@ -58,6 +60,16 @@ def killed(at: float | None = NOW - 60, **fields: Any) -> PodView:
 
 def restore_failed(code: int) -> PodView:
     return pod(phase="Failed", mains=(main(started=False),), **restore(code))
+
+
+def restore_lost() -> PodView:
+    lost = ContainerView(name="sweep-restore", started=True, exit_code=255, exit_reason="Unknown")
+    return pod(phase="Failed", mains=(main(started=False),), restore=lost)
+
+
+def exited_1(**fields: Any) -> PodView:
+    """A pod whose one main failed ten seconds ago."""
+    return pod(mains=(ended(1, at=NOW - 10),), **fields)
 
 
 BOOTED = node(boot_id="first")
@@ -157,6 +169,56 @@ TABLE = {
     "sealed, and not terminal yet": Case(sees=pod(), says=SEALED, signal=Signal.NONE, ended=False),
     "exit 1": Case(sees=crashed(1), signal=Signal.CONTAINER_FAILED),
     "exit 1, and its node went afterwards": Case(sees=crashed(1), node=None, signal=Signal.CONTAINER_FAILED),
+    "exit 1 while its sidecar still stores, and its node goes": Case(
+        sees=exited_1(), node=None, signal=Signal.CONTAINER_FAILED
+    ),
+    "exit 1 while its sidecar still stores, and its node is another": Case(
+        sees=exited_1(), node=node(uid="another"), signal=Signal.CONTAINER_FAILED
+    ),
+    "exit 1 while its sidecar still stores": Case(sees=exited_1(), signal=Signal.NONE, ended=False),
+    "exit 1, then its node shut down": Case(
+        sees=exited_1(), node=node(shutting_down=True, ready_since=NOW - 9), signal=Signal.CONTAINER_FAILED, ended=False
+    ),
+    "exit 1 in answer to its node's shutdown": Case(
+        sees=exited_1(),
+        node=node(shutting_down=True, ready_since=NOW - 10),
+        signal=Signal.NODE_SHUTTING_DOWN,
+        ended=False,
+    ),
+    "exit 1 on a node that is to go": Case(
+        sees=exited_1(), node=node(terminating="karpenter.sh/disrupted"), signal=Signal.NODE_SHUTTING_DOWN, ended=False
+    ),
+    "exit 1, then it was evicted": Case(
+        sees=exited_1(disruption="EvictionByEvictionAPI", deleted=True, deleted_at=NOW - 4),
+        signal=Signal.CONTAINER_FAILED,
+        ended=False,
+    ),
+    "exit 1 in answer to an eviction, by clocks that differ": Case(
+        sees=exited_1(disruption="EvictionByEvictionAPI", deleted=True, deleted_at=NOW - 6),
+        signal=Signal.EVICTED,
+        ended=False,
+    ),
+    "exit 1, then it was deleted, and is terminal": Case(
+        sees=exited_1(deleted=True, deleted_at=NOW - 4, phase="Failed"), signal=Signal.CONTAINER_FAILED
+    ),
+    "exit 1 of a pod that its kubelet has ended": Case(
+        sees=exited_1(phase="Failed", disruption="TerminationByKubelet"), node=None, signal=Signal.KUBELET_TERMINATED
+    ),
+    "exit 143 while its sidecar still stores, and its node goes": Case(
+        sees=pod(mains=(ended(143),)), node=None, signal=Signal.NODE_GONE
+    ),
+    "lost containers, and its node goes": Case(
+        sees=pod(mains=(ended(255, reason="Unknown"),)), node=None, signal=Signal.NODE_GONE
+    ),
+    "deleted raw, exit 0": Case(
+        sees=pod(phase="Succeeded", deleted=True, mains=(ended(0),)), signal=Signal.POD_DELETED
+    ),
+    "node silent, and said to be off": Case(
+        sees=pod(),
+        node=node(ready="Unknown", ready_since=NOW - 1, terminating="node.kubernetes.io/out-of-service"),
+        signal=Signal.NODE_SHUTTING_DOWN,
+    ),
+    "restore: lost with its machine": Case(sees=restore_lost(), signal=Signal.CONTAINER_LOST),
     "one of two mains failed": Case(
         sees=pod(phase="Failed", mains=(ended(0, name="a"), ended(2, name="b"))), signal=Signal.CONTAINER_FAILED
     ),
@@ -261,3 +323,64 @@ def test_every_signal_but_none_and_stopped_has_one_consequence() -> None:
 def test_a_waiting_container_has_not_failed() -> None:
     waiting = pod(phase="Pending", node="", mains=(ContainerView(name="main", waiting_reason="ImagePullBackOff"),))
     assert judged(Case(sees=waiting, incarnation="", signal=Signal.NONE)) == STANDS
+
+
+CODES = st.sampled_from([None, 0, 1, 80, 81, 128, 137, 143, 255])
+REASONS = st.sampled_from(["", "Error", "OOMKilled", "StartError", "ContainerStatusUnknown", "Unknown", "Completed"])
+TIMES = st.sampled_from([None, NOW - 100, NOW - 3, NOW, NOW + 50])
+CONTAINERS = st.builds(
+    ContainerView, name=st.just("any"), started=st.booleans(), exit_code=CODES, exit_reason=REASONS, finished_at=TIMES
+)
+PODS = st.builds(
+    pod,
+    node=st.sampled_from(["", NODE, "another"]),
+    phase=st.sampled_from(["Pending", "Running", "Succeeded", "Failed", "Unknown", ""]),
+    reason=st.sampled_from(
+        ["", "Evicted", "Terminated", "Shutdown", "NodeShutdown", "Preempting", "OutOfcpu", "DeadlineExceeded", "New"]
+    ),
+    deleted=st.booleans(),
+    deleted_at=st.sampled_from([0.0, NOW - 30, NOW]),
+    disruption=st.sampled_from(["", "EvictionByEvictionAPI", "DeletionByPodGC", "TerminationByKubelet", "New"]),
+    mains=st.lists(CONTAINERS, max_size=3).map(tuple),
+    inits=st.lists(CONTAINERS, max_size=2).map(tuple),
+    restore=st.none() | CONTAINERS,
+)
+NODES = st.builds(
+    node,
+    uid=st.sampled_from(["a", "b"]),
+    boot_id=st.sampled_from(["", "a", "b"]),
+    ready=st.sampled_from(["True", "False", "Unknown"]),
+    ready_since=st.sampled_from([0.0, NOW - 100, NOW - 3, NOW + 50]),
+    shutting_down=st.booleans(),
+    terminating=st.sampled_from(["", "karpenter.sh/disrupted", "node.kubernetes.io/out-of-service"]),
+    deleted=st.booleans(),
+)
+REPORTS = st.builds(report, stage=st.sampled_from(list(Stage)), problem=st.sampled_from(["", "CheckpointCorrupt"]))
+CASES = st.builds(
+    Case,
+    sees=st.none() | PODS,
+    signal=st.just(Signal.NONE),
+    node=st.none() | NODES,
+    nodes_visible=st.booleans(),
+    incarnation=st.sampled_from(["", HERE.incarnation, BOOTED.incarnation, node(uid="a", boot_id="b").incarnation]),
+    absent=st.booleans(),
+    says=st.none() | REPORTS,
+)
+
+
+@given(CASES)
+def test_any_evidence_has_exactly_one_meaning(case: Case) -> None:
+    finding = judged(case)
+
+    assert not (finding.complete and finding.signal)
+    # Either it is over, or it is leaving, or it stands: and one that stands for now is looked at again.
+    assert finding.ended <= (finding.complete or bool(finding.signal))
+    assert finding.again_at is None or (not finding.signal and finding.again_at > NOW)
+    if case.sees is not None and case.sees.is_terminal:
+        # What has ended is never taken for something that goes on, and waits only for what will decide.
+        assert finding.ended or finding.again_at is not None, finding
+
+
+@given(CASES)
+def test_nothing_is_ambiguous_for_ever(case: Case) -> None:
+    assert judged(case, now=NOW + 1e6).again_at is None

@@ -277,6 +277,12 @@ def test_an_incarnation_is_known_by_its_boot() -> None:
     assert not node_view(second).has_rebooted_since(node_view(node()).incarnation)
 
 
+def test_the_deletion_was_asked_for_before_the_grace() -> None:
+    assert view(metadata={"deletionTimestamp": T, "deletionGracePeriodSeconds": 30}).deleted_at == SECONDS - 30
+    assert view(metadata={"deletionTimestamp": T}).deleted_at == SECONDS
+    assert view().deleted_at == 0
+
+
 def test_a_node_that_a_finalizer_keeps_is_being_deleted() -> None:
     kept = {**node(), "metadata": {"name": "n", "uid": "u", "deletionTimestamp": T}}
     assert node_view(kept).deleted
