@@ -77,7 +77,7 @@ def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
         "restore": lambda: _restore(environment),
         "mirror": lambda: _mirror(environment, ends),
         "resolve": lambda: _resolve(environment, options.items),
-        "merge": lambda: _merge(environment),
+        "merge": lambda: _merge(environment, options),
         "retain": lambda: _retain(environment, options),
     }
     if options.role != "mirror":
@@ -108,7 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         default=_DEFAULT_ITEMS,
         help='file with {"list": [...]}, {"matrix": {...}}, a JSON list or JSON Lines (default: %(default)s)',
     )
-    roles.add_parser("merge", help="merge the results of a complete run")
+    merging = roles.add_parser("merge", help="merge the results of a complete run")
+    merging.add_argument("--partial", action="store_true", help="take shards that are not complete as far as they came")
     retaining = roles.add_parser("retain", help="delete what nobody goes back to any more")
     retaining.add_argument(
         "--generations", type=int, required=True, metavar="K", help="whole generations of each shard to keep"
@@ -229,12 +230,12 @@ def _resolve(environment: Mapping[str, str], items: Path) -> tuple[Exit, Outcome
     return Exit.OK, Outcome("Resolved", message, {"items": resolved.items, "items_sha256": resolved.sha256})
 
 
-def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
+def _merge(environment: Mapping[str, str], options: argparse.Namespace) -> tuple[Exit, Outcome]:
     from sweep_sidecar.housekeeping import merge
 
     settings = RunSettings.from_environment(environment)
     store = _patiently(lambda: open_store(settings.store_url))
-    merged = _patiently(lambda: merge(store, settings))
+    merged = _patiently(lambda: merge(store, settings, partial=options.partial))
     message = f"{merged.items} results in {merged.url}"
     if merged.skipped:
         message += f"; the program has skipped {merged.skipped} items, they are in {merged.skipped_url}"
@@ -242,6 +243,8 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
         message += f"; {merged.left_out} records of keys that are no items of this run were left out"
     if merged.open:
         message += f"; {merged.open} items have neither a result nor a skip, their shards are complete by exit code"
+    if merged.missing:
+        message += f"; {merged.missing} items are missing, their shards are not complete"
     details = {
         "url": merged.url,
         "sha256": merged.sha256,
@@ -249,6 +252,7 @@ def _merge(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
         "skipped": merged.skipped,
         "skipped_url": merged.skipped_url,
         "open": merged.open,
+        "missing": merged.missing,
         "provenance_url": merged.provenance_url,
     }
     return Exit.OK, Outcome("Merged", message, details)

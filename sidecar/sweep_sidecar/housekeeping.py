@@ -59,6 +59,8 @@ class Merged:
     skipped_url: str
     left_out: int
     open: int
+    missing: int = 0
+    """Items of shards that are not complete of which there is neither; 0 where nobody named the items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +123,10 @@ def resolve(store: Store, text: str) -> Resolved:
     return Resolved(items=len(items), sha256=hashlib.sha256(data).hexdigest())
 
 
-def merge(store: Store, settings: RunSettings) -> Merged:
+def merge(store: Store, settings: RunSettings, *, partial: bool = False) -> Merged:
     """Merge the results of a run whose shards are all complete: one line per item, in the order of the items.
+
+    With `partial` shards that are not are taken as far as they came.
 
     Items that the program has skipped have no result: they are listed apart, in the same order. Where the items are
     unknown, the order is that of their keys' identities.
@@ -133,7 +137,7 @@ def merge(store: Store, settings: RunSettings) -> Merged:
     """
     shape = RunShape(run_id=settings.run_id, shards=settings.shards, items_sha256=settings.items_sha256)
     with Records() as records:
-        gathered = gather(store, shape, records, partial=False)
+        gathered = gather(store, shape, records, partial=partial)
         results = b"".join(records.lines(State.DONE))
         sha256 = hashlib.sha256(results).hexdigest()
         _create_same(store, layout.merged_key(sha256), results)
@@ -151,6 +155,7 @@ def merge(store: Store, settings: RunSettings) -> Merged:
             skipped_url=url_of(store, layout.skipped_key(sha256)) if skipped else "",
             left_out=records.count_foreign(),
             open=gathered.open,
+            missing=sum(place % shape.shards not in gathered.by_exit for place, _ in records.missing()),
         )
 
 

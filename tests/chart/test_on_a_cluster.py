@@ -263,12 +263,14 @@ def test_a_release_takes_its_rights_away(helm: Helm, control_plane: ControlPlane
     assert may(api, operator, "update", "resumablesweeps", group="resumable.dev", subresource="status")
     assert may(api, operator, "create", "tokenreviews", group="authentication.k8s.io", namespace="")
     assert may(api, operator, "get", "leases", group="coordination.k8s.io", namespace="kube-node-lease")
+    # For ttlSecondsAfterFinished.
+    assert may(api, operator, "delete", "resumablesweeps", group="resumable.dev")
     # It cannot read a Secret, change a sweep's spec, or put anything into a pod that runs.
     for verb, resource, group in (
         ("get", "secrets", ""),
         ("list", "secrets", ""),
         ("update", "resumablesweeps", "resumable.dev"),
-        ("delete", "resumablesweeps", "resumable.dev"),
+        ("patch", "resumablesweeps", "resumable.dev"),
         ("patch", "pods", ""),
         ("list", "configmaps", ""),
         ("delete", "nodes", ""),

@@ -2,7 +2,8 @@
 {{- define "resumable-sweep.namespacedRules" -}}
 - apiGroups: [resumable.dev]
   resources: [resumablesweeps]
-  verbs: [get, list, watch]
+  # Deleted are sweeps that say so themselves, by ttlSecondsAfterFinished.
+  verbs: [get, list, watch, delete]
 - apiGroups: [resumable.dev]
   resources: [resumablesweeps/status]
   verbs: [update]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sweep_operator.api.checkpoint import Checkpoint, Keep
 from sweep_operator.api.duration import seconds_of
 from sweep_operator.api.env_var import ConfigMapKey, EnvVar
-from sweep_operator.api.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME, VERSION
+from sweep_operator.api.names import API_VERSION, GROUP, KIND, PLURAL, RETRY, SHORT_NAME, VERSION
 from sweep_operator.api.spec import (
     Budgets,
     InfrastructureBudget,
@@ -22,6 +22,7 @@ from sweep_operator.api.spec import (
     Toleration,
 )
 from sweep_operator.api.status import (
+    AvoidedNode,
     Condition,
     ItemsStatus,
     Merged,
@@ -38,8 +39,10 @@ __all__ = [
     "KIND",
     "MAX_NAME_LENGTH",
     "PLURAL",
+    "RETRY",
     "SHORT_NAME",
     "VERSION",
+    "AvoidedNode",
     "Budgets",
     "Checkpoint",
     "Condition",

@@ -77,6 +77,17 @@ class Reclaim(ApiModel):
     """Seconds from the reclaim to the replacement's creation; absent as long as there is none."""
 
 
+class AvoidedNode(ApiModel):
+    """A node that new pods are kept away from, as far as there are others."""
+
+    name: str
+    """Its name."""
+    reason: str
+    """Why: the signal of a pod that it refused or could not keep, or the cloud's notice that it goes."""
+    until: Time
+    """Until when."""
+
+
 class Condition(ApiModel):
     """One aspect of the sweep (meta/v1 Condition)."""
 
@@ -140,6 +151,16 @@ class ResumableSweepStatus(ApiModel):
     images: dict[str, list[str]] | None = None
     """What attempts have run, by the image's name in the template: its digest when the first attempt ran it, and those
     that `spec.allowDrift` has let in. `loaded-` marks the digest of an image that was not pulled from a registry."""
+    retried: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """The value of the annotation `resumable.dev/retry` that was last acted upon."""
+    avoided_nodes: (
+        Annotated[
+            list[AvoidedNode],
+            Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
+        ]
+        | None
+    ) = None
+    """The nodes that new pods are kept away from for a while, at most 20."""
     shard_table: str | None = None
     """The operator's own memory of each shard, in a form of its own."""
     nodes: Annotated[list[str], Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None = None

@@ -9,10 +9,7 @@ from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import DeletePod
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import SweepStatus
-
-KEPT_FAILED_PODS = 3
-"""So many of a sweep's failed pods stay for a look at their logs."""
+from sweep_operator.model.snapshot import Spec, SweepStatus
 
 STOP_GRACE_SECONDS = 30
 """Grace of the operator's own deletions: time to finish an item and flush, bounded for programs that ignore SIGTERM."""
@@ -21,11 +18,12 @@ DRIFT_GRACE_SECONDS = 1
 """Grace of an attempt that is made of something else than the results so far: no more of its own is to be stored."""
 
 
-def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> list[DeletePod]:
+def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool, keep_pods: int) -> list[DeletePod]:
     """Return the deletions that are due.
 
     These are attempts being stopped, attempts whose verdict stands in the status, and housekeeping pods whose result
-    does; `over` tells that the sweep has ended, so that nothing more is expected of them.
+    does; `over` tells that the sweep has ended, so that nothing more is expected of them. So many failed pods as
+    `keep_pods` says stay for a look at their logs.
     """
     due = []
     failed = []
@@ -35,7 +33,9 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
         if pod.role is Role.RETAIN:
             continue  # it has a life of its own, which goes on after the sweep's end
         if pod.role is not Role.ATTEMPT:
-            if over or (pod.role is Role.RESOLVE and status.items_sha256):
+            # A merge that was begun before failed shards were retried has an outcome that nobody wants any more.
+            early = pod.role is Role.MERGE and not status.is_settled
+            if over or early or (pod.role is Role.RESOLVE and status.items_sha256):
                 due.append(DeletePod(pod=pod, reason="Settled"))
             continue
         record = status.records[pod.shard] if pod.shard < len(status.records) else None
@@ -49,8 +49,21 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool) -> li
             grace = DRIFT_GRACE_SECONDS if drifted else STOP_GRACE_SECONDS
             due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=grace))
     failed.sort(key=lambda pod: pod.attempt)
-    due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - KEPT_FAILED_PODS)]]
+    due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - keep_pods)]]
     return due
+
+
+def goes_at(status: SweepStatus, spec: Spec) -> float | None:
+    """Return when a sweep that has ended is to be deleted (Unix seconds), None where it is not, or not yet to be told.
+
+    The pod that deletes what is not kept in the store would go with it: it comes before.
+    """
+    if spec.ttl_seconds is None or status.completed_at is None:
+        return None
+    retains = spec.keep is not None and status.phase == "Complete"
+    if retains and (status.retained_at is None or status.retained_at < status.completed_at):
+        return None
+    return status.completed_at + spec.ttl_seconds
 
 
 def _has_failed_by_itself(pod: PodView, record: ShardRecord | None) -> bool:

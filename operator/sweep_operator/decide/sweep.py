@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from sweep_operator.decide import cleanup, housekeeping, pacing, platform, summary, under_way
+from sweep_operator.decide.avoiding import avoided
 from sweep_operator.decide.budgets import begun
 from sweep_operator.decide.images import known_images
+from sweep_operator.decide.retry import retried
 from sweep_operator.decide.shard import reclaim_of, step_of
 from sweep_operator.decide.sight import blind_spots
 from sweep_operator.decide.succession import needs_heir, take_after_seconds, without_notice
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
-from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, Plan, SweepEvent
+from sweep_operator.model.plan import Action, CreateAttempt, DeletePod, DeleteSweep, Plan, SweepEvent
 from sweep_operator.model.problem import Problem
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState, index_ranges
@@ -28,16 +30,23 @@ def decide(snapshot: Snapshot, now: float) -> Plan:
 
     Level-triggered: the same snapshot gives the same plan, whatever events led to it or were missed.
     """
-    sweep = snapshot.sweep
-    if sweep.deleting or sweep.status.phase in ("Complete", "Failed"):
-        return _finished(snapshot, now)
-    draft = _Draft(sweep=sweep, snapshot=snapshot, now=now, status=sweep.status, records=list(sweep.status.records))
+    if snapshot.sweep.deleting:
+        # The garbage collector removes the pods, with their own grace.
+        return Plan(status=snapshot.sweep.status)
+    retry = retried(snapshot.sweep)
+    sweep, snapshot = retry.sweep, replace(snapshot, sweep=retry.sweep)
+    said = [] if retry.event is None else [retry.event]
+    if sweep.status.phase in ("Complete", "Failed"):
+        return replace(_finished(snapshot, now), events=tuple(said))
+    draft = _Draft(
+        sweep=sweep, snapshot=snapshot, now=now, status=sweep.status, records=list(sweep.status.records), events=said
+    )
     draft.step_shards()
     if sweep.spec.has_items and not draft.status.items_sha256 and not sweep.spec.suspend:
         draft.keep_house(housekeeping.resolve)
     if not sweep.spec.has_items or draft.status.items_sha256:
         draft.stop_or_start()
-    if all(record.state is ShardState.COMPLETE for record in draft.records):
+    if draft.may_merge:
         draft.keep_house(housekeeping.merge)
     draft.keep_house(housekeeping.retain)
     draft.remake_pods()
@@ -53,25 +62,29 @@ def refresh_seconds(shards: int) -> float:
 
 
 def _finished(snapshot: Snapshot, now: float) -> Plan:
-    """No attempt is made any more. Under deletion the garbage collector removes the pods, with their own grace."""
-    status = snapshot.sweep.status
-    if snapshot.sweep.deleting:
-        return Plan(status=status)
-    deletions = cleanup.deletions(snapshot.presence.pods, status, over=True)
+    """No attempt is made any more; in the end the sweep itself goes."""
+    spec, status = snapshot.sweep.spec, snapshot.sweep.status
+    deletions: list[Action] = list(
+        cleanup.deletions(snapshot.presence.pods, status, over=True, keep_pods=spec.keep_pods)
+    )
+    goes_at = cleanup.goes_at(status, spec)
+    if goes_at is not None and now >= goes_at:
+        return Plan(status=status, actions=(DeleteSweep(),))
     if status.phase == "Failed":
         deletions += [
             DeletePod(pod=pod, reason="Settled")
             for pod in snapshot.presence.pods
             if pod.role is Role.RETAIN and not pod.deleted
         ]
-        return Plan(status=status, actions=tuple(deletions))
+        return Plan(status=status, actions=tuple(deletions), look_again_at=goes_at)
     retention = housekeeping.retain(status, snapshot, now=now)
     status = retention.status
     if retention.condition is not None:
         others = [condition for condition in status.conditions if condition.type != housekeeping.RETAINED]
         conditions = summary.with_conditions(status.conditions, [*others, retention.condition])
         status = replace(status, conditions=conditions)
-    return Plan(status=status, actions=(*deletions, *retention.actions), look_again_at=retention.again_at)
+    looks = [at for at in (retention.again_at, cleanup.goes_at(status, spec)) if at is not None]
+    return Plan(status=status, actions=(*deletions, *retention.actions), look_again_at=min(looks, default=None))
 
 
 @dataclass(kw_only=True)
@@ -95,6 +108,7 @@ class _Draft:
         """Take every shard one step further, and count what was reclaimed or lost."""
         self._note_images()
         by_signal = dict(self.status.reclaims_by_signal)
+        records_before = tuple(self.records)
         for index, before in enumerate(self.records):
             step = step_of(before, self.snapshot, now=self.now, images=self.status.images)
             self.records[index] = step.record
@@ -109,7 +123,8 @@ class _Draft:
             if step.reclaim is not None:
                 by_signal[step.reclaim.signal] = by_signal.get(step.reclaim.signal, 0) + 1
                 self.status = replace(self.status, last_reclaim=step.reclaim)
-        self.status = replace(self.status, reclaims_by_signal=by_signal)
+        away = avoided(self.status.avoided, before=records_before, after=self.records, now=self.now)
+        self.status = replace(self.status, reclaims_by_signal=by_signal, avoided=away)
         self._note_relaunch()
 
     def _note_images(self) -> None:
@@ -133,6 +148,14 @@ class _Draft:
         if created_at is not None:
             seconds = max(0.0, round(created_at - since, 1))
             self.status = replace(self.status, last_reclaim=replace(last, relaunch_seconds=seconds))
+
+    @property
+    def may_merge(self) -> bool:
+        """Whether nothing more is expected of any shard, and there are results to be merged."""
+        states = {record.state for record in self.records}
+        return states == {ShardState.COMPLETE} or (
+            self.sweep.spec.continues and states <= {ShardState.COMPLETE, ShardState.FAILED}
+        )
 
     def keep_house(self, chore: housekeeping.Chore) -> None:
         """Do a chore in a housekeeping pod."""
@@ -178,7 +201,11 @@ class _Draft:
         spec = self.sweep.spec
         resumes = bool(record.attempt or spec.resume_from) or spec.run_id != self.sweep.uid
         replaces = self._replaced_by(record) if record.signal.is_reclaim else None
-        self.actions.append(CreateAttempt(shard=record.shard, attempt=attempt, resumes=resumes, replaces=replaces))
+        self.actions.append(
+            CreateAttempt(
+                shard=record.shard, attempt=attempt, resumes=resumes, replaces=replaces, avoid=self._names_to_avoid()
+            )
+        )
 
     def _allocate_heir(self, record: ShardRecord) -> None:
         """Make a shard's next attempt ahead of time, in the room of the one that is about to go."""
@@ -192,9 +219,13 @@ class _Draft:
                 attempt=attempt,
                 resumes=True,
                 replaces=announced,
+                avoid=self._names_to_avoid(),
                 take_after=take_after_seconds(record, now=self.now),
             )
         )
+
+    def _names_to_avoid(self) -> tuple[str, ...]:
+        return tuple(node.name for node in self.status.avoided)
 
     def _replaced_by(self, record: ShardRecord) -> Reclaim:
         """Return the reclaim for which the shard gets its next attempt; attempts without a pod lie between them."""
@@ -224,14 +255,14 @@ class _Draft:
             elif not creation.uncertain and not (quota_is_probed and waits_for_quota):
                 # While a quota is used up one request tells as much as a thousand.
                 quota_is_probed = quota_is_probed or waits_for_quota
-                self.actions.append(_same_order(record, attempt, creation, now=self.now))
+                self.actions.append(_same_order(record, attempt, creation, avoid=self._names_to_avoid(), now=self.now))
 
     def clean_up(self) -> None:
         """Delete pods that have served their purpose."""
         status = replace(self.status, records=tuple(self.records))
         over = self.failure is not None or self.status.merged is not None
         deleted = {action.pod.uid for action in self.actions if isinstance(action, DeletePod)}
-        due = cleanup.deletions(self.snapshot.presence.pods, status, over=over)
+        due = cleanup.deletions(self.snapshot.presence.pods, status, over=over, keep_pods=self.sweep.spec.keep_pods)
         self.actions += [deletion for deletion in due if deletion.pod.uid not in deleted]
 
     def look_again(self, at: float | None) -> None:
@@ -276,12 +307,15 @@ class _Draft:
         if self.failure is not None:
             return "Failed", self._complete(False, self.failure.reason, self.failure.message)
         if self.status.merged is not None:
-            return "Complete", self._complete(True, "Merged", f"{self.status.merged.items} results merged")
+            results = f"{self.status.merged.items} results merged"
+            if failed:
+                return "Complete", self._complete(True, "MergedPartially", f"{results}; {self._failed_text(failed)}")
+            return "Complete", self._complete(True, "Merged", results)
+        if failed and self.may_merge:
+            message = f"what there is of the results is being merged; {self._failed_text(failed)}"
+            return "Merging", self._complete(False, "Merging", message)
         if failed and all(state in (ShardState.COMPLETE, ShardState.FAILED) for state in states):
-            first = failed[0]
-            which = index_ranges([record.shard for record in failed])
-            message = f"shards {which} failed; shard {first.shard}: {first.signal.value or Signal.CONTAINER_FAILED}"
-            return "Failed", self._complete(False, "ShardsFailed", message)
+            return "Failed", self._complete(False, "ShardsFailed", self._failed_text(failed))
         if all(state is ShardState.COMPLETE for state in states):
             return "Merging", self._complete(False, "Merging", "all shards are complete, the results are being merged")
         active = any(state in UNDER_WAY for state in states)
@@ -293,6 +327,14 @@ class _Draft:
         left = sum(state is not ShardState.COMPLETE for state in states)
         said = [f"{left} of {len(states)} shards to go", *under_way.told(self.snapshot, self.records)]
         return "Running", self._complete(False, "Running", "; ".join(said))
+
+    def _failed_text(self, failed: list[ShardRecord]) -> str:
+        first, total = failed[0], summary.total_items(self.status, self.snapshot, self.records)
+        done = self.status.done if self.status.merged else sum(record.done for record in self.records)
+        missing = f", {total - done} of {total} items are missing" if total is not None else ""
+        which = index_ranges([record.shard for record in failed])
+        why = first.signal.value or Signal.CONTAINER_FAILED
+        return f"shards {which} failed{missing}; shard {first.shard}: {why}"
 
     def _complete(self, status: bool, reason: str, message: str) -> Condition:
         return Condition(type="Complete", status=status, reason=reason, message=message, since=self.now)
@@ -330,11 +372,14 @@ class _Draft:
         return [*conditions, *blind_spots(self.snapshot, now=self.now)]
 
 
-def _same_order(record: ShardRecord, attempt: int, creation: Creation, *, now: float) -> CreateAttempt:
+def _same_order(
+    record: ShardRecord, attempt: int, creation: Creation, *, avoid: tuple[str, ...], now: float
+) -> CreateAttempt:
     return CreateAttempt(
         shard=record.shard,
         attempt=attempt,
         resumes=creation.resumes,
         replaces=creation.replaces,
+        avoid=avoid,
         take_after=take_after_seconds(record, now=now) if attempt == record.heir else None,
     )

@@ -13,14 +13,15 @@ from sweep_operator.model.snapshot import SweepStatus
 class CreateAttempt:
     """Make the pod of an attempt; `replaces` is the reclaim that made it necessary, or will.
 
-    `take_after` is None, or how many seconds its restore may wait for the attempt before it to end: then it is made
-    ahead of time.
+    `avoid` names nodes that it is kept away from, as far as there are others. `take_after` is None, or how many seconds
+    its restore may wait for the attempt before it to end: then it is made ahead of time.
     """
 
     shard: int
     attempt: int
     resumes: bool
     replaces: Reclaim | None = None
+    avoid: tuple[str, ...] = ()
     take_after: int | None = None
 
 
@@ -40,6 +41,11 @@ class DeletePod:
     grace_seconds: int | None = None
 
 
+@dataclass(frozen=True)
+class DeleteSweep:
+    """Delete the sweep itself, known by its UID: what it owns goes with it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepEvent:
     """A Kubernetes event on the sweep: a CamelCase reason and a sentence."""
@@ -49,7 +55,7 @@ class SweepEvent:
     warning: bool = False
 
 
-Action = CreateAttempt | CreateHousekeeping | DeletePod
+Action = CreateAttempt | CreateHousekeeping | DeletePod | DeleteSweep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from resumable_sweep.contract.report import Report
 from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.observed import Creation, PodView, Presence
 from sweep_operator.model.reclaim import Reclaim
-from sweep_operator.model.shard_record import ShardRecord
+from sweep_operator.model.shard_record import ShardRecord, ShardState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,15 @@ class Merged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AvoidedNode:
+    """A node that new attempts are kept away from, until a time in Unix seconds."""
+
+    name: str
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Condition:
     """A condition of the sweep; `since` is in Unix seconds."""
 
@@ -110,8 +119,16 @@ class SweepStatus:
     last_reclaim: Reclaim | None = None
     images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What attempts have run: digests that count as the same, by the image's name in the template."""
+    avoided: tuple[AvoidedNode, ...] = ()
+    retried: str = ""
+    """The wish to retry failed shards that was last acted upon."""
     records: tuple[ShardRecord, ...] = ()
     conditions: tuple[Condition, ...] = ()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every shard has come to its end, in whatever way."""
+        return all(record.state in (ShardState.COMPLETE, ShardState.FAILED) for record in self.records)
 
     @property
     def reclaims(self) -> int:
@@ -130,6 +147,8 @@ class Sweep:
     deleting: bool
     spec: Spec
     status: SweepStatus
+    retry: str = ""
+    """Which failed shards somebody wants to be run again, in their own words."""
     manifest: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """The object itself, for the builders of pods; decisions do not look at it."""
 

@@ -15,7 +15,7 @@ from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
-from sweep_operator.pods.avoiding import avoid_node
+from sweep_operator.pods.avoiding import avoid_nodes
 from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import (
@@ -147,8 +147,10 @@ def _pod(
     spec["restartPolicy"] = "Never"
     _place(spec, sweep)
     replaced = order.replaces
+    avoided = list(order.avoid)
     if replaced is not None and replaced.node and (order.take_after is not None or replaced.signal in _STANDING):
-        avoid_node(spec, replaced.node)
+        avoided.append(replaced.node)
+    avoid_nodes(spec, list(dict.fromkeys(avoided)))
     if identity.get("runAsUser") is None:
         # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
         spec["securityContext"] = {"fsGroup": _FALLBACK_GROUP, **(spec.get("securityContext") or {})}

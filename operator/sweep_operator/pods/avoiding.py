@@ -1,4 +1,4 @@
-"""Keeping a pod away from a node whose machine is about to go."""
+"""Keeping a pod away from nodes that fail pods, or whose machines are about to go."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 _MOST_WEIGHT = 100
 
 
-def avoid_node(spec: dict[str, Any], node: str) -> None:
-    """Have the scheduler prefer any other node to `node`, in a pod's specification.
+def avoid_nodes(spec: dict[str, Any], nodes: list[str]) -> None:
+    """Have the scheduler prefer any other node to these, in a pod's specification.
 
     A preference only: clouds use names again, and in a small pool the machine that comes next may be the only one.
     The name is told as a field, because the label `kubernetes.io/hostname` may differ from it.
     """
-    elsewhere = {"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": [node]}]}
+    if not nodes:
+        return
+    # A field is compared with one value only (core/v1 NodeSelectorTerm.matchFields); all comparisons must hold.
+    away = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in nodes]
+    elsewhere = {"matchFields": away}
     affinity = spec.get("affinity") or {}
     of_nodes = affinity.get("nodeAffinity") or {}
     preferred = of_nodes.get("preferredDuringSchedulingIgnoredDuringExecution") or []

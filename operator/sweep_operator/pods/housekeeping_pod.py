@@ -8,6 +8,7 @@ from typing import Any
 
 from resumable_sweep.contract import environment as names_of
 from sweep_operator.model.observed import Role
+from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
 from sweep_operator.pods.attempt_pod import identity_of, owner_reference, store_url
@@ -83,6 +84,8 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         volumes.append({"name": _VOLUME, "configMap": source})
         container["args"] = [role.value, "--items", f"{_ITEMS_DIR}/{key}"]
         container["volumeMounts"] = [{"name": _VOLUME, "mountPath": _ITEMS_DIR, "readOnly": True}]
+    if role is Role.MERGE and any(record.state is ShardState.FAILED for record in sweep.status.records):
+        container["args"] += ["--partial"]
     if role is Role.MERGE:
         # Its root file system is read-only, and without a place for its tables it would hold all results in memory.
         volumes.append({"name": _SCRATCH, "emptyDir": {"sizeLimit": _SCRATCH_SIZE}})

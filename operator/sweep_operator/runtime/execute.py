@@ -12,7 +12,7 @@ from sweep_operator.decide.sweep import refresh_seconds
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
-from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
@@ -115,6 +115,8 @@ class Executor:
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
         deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
         await self._all(self._delete(deletion) for deletion in deletions)
+        if any(isinstance(action, DeleteSweep) for action in plan.actions):
+            await self._delete_sweep(sweep)
 
     async def _write_status(self, sweep: Sweep, plan: Plan) -> Sweep:
         wanted = status_manifest(plan.status, sweep)
@@ -284,6 +286,15 @@ class Executor:
             # 404 and 409: it is gone, or another pod has its name. Anything else is tried again at the next look.
             if error.status not in (404, 409):
                 logger.warning("pod %s/%s not deleted: %s", pod.namespace, pod.name, error)
+
+    async def _delete_sweep(self, sweep: Sweep) -> None:
+        logger.info("deleting %s/%s: its time after its end is over", sweep.namespace, sweep.name)
+        try:
+            await self._client.delete(paths.sweep(sweep.namespace, sweep.name), uid=sweep.uid)
+        except ApiError as error:
+            # 404 and 409: it is gone, or another sweep has its name.
+            if error.status not in (404, 409):
+                raise
 
     async def _all(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
         async def bounded(piece: Coroutine[Any, Any, None]) -> None:

@@ -68,6 +68,7 @@ def sweep_of(manifest: dict[str, Any]) -> model.Sweep:
             ),
         ),
         status=status_of(resource.status, shards=spec.shards),
+        retry=str((metadata.get("annotations") or {}).get(api.RETRY, ""))[:_LONGEST_RETRY],
         manifest=manifest,
     )
 
@@ -111,6 +112,11 @@ def status_of(status: api.ResumableSweepStatus, *, shards: int) -> model.SweepSt
             relaunch_seconds=last.relaunch_seconds,
         ),
         images={name: tuple(digests) for name, digests in (status.images or {}).items()},
+        avoided=tuple(
+            model.AvoidedNode(name=node.name, reason=node.reason, until=_seconds(node.until) or 0.0)
+            for node in status.avoided_nodes or ()
+        ),
+        retried=status.retried or "",
         records=tuple(records_of(table, shards=shards)),
         conditions=tuple(
             model.Condition(
@@ -165,6 +171,11 @@ def status_manifest(status: model.SweepStatus, sweep: model.Sweep) -> dict[str, 
         ),
         reclaims_by_signal=dict(status.reclaims_by_signal) or None,
         images={name: list(digests) for name, digests in status.images.items()} or None,
+        retried=status.retried or None,
+        avoided_nodes=[
+            api.AvoidedNode(name=node.name, reason=node.reason, until=_time(node.until)) for node in status.avoided
+        ]
+        or None,
         shard_table=table.text,
         nodes=list(table.nodes) or None,
         conditions=[_condition(condition, sweep.generation) for condition in status.conditions],
@@ -190,6 +201,7 @@ def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
 
 # What a sidecar or a kubelet calls its trouble comes from outside; metav1.Condition allows only this as a reason.
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,255}")
+_LONGEST_RETRY = 1024
 _LASTING_CELLS, _ANNOUNCED_CELLS, _BUDGET_CELLS = 3, 10, 16
 _VOLATILE = frozenset({"done", "eta", "total", "shardTable"})
 

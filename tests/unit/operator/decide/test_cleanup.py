@@ -5,17 +5,18 @@ from typing import Any
 import pytest
 from builders import chore, crashed, ended, pod, record
 
-from sweep_operator.decide.cleanup import KEPT_FAILED_PODS, STOP_GRACE_SECONDS, deletions
+from sweep_operator.decide.cleanup import STOP_GRACE_SECONDS, deletions
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import SweepStatus
 
 S = ShardState
+KEPT = 3
 
 
 def deleted(*pods: PodView, records: list[ShardRecord], over: bool = False, **status: Any) -> list[tuple[str, Any]]:
-    due = deletions(pods, SweepStatus(records=tuple(records), **status), over=over)
+    due = deletions(pods, SweepStatus(records=tuple(records), **status), over=over, keep_pods=KEPT)
     return [(deletion.pod.uid, deletion.grace_seconds) for deletion in due]
 
 
@@ -48,7 +49,7 @@ def test_the_last_failed_pods_stay() -> None:
     pods = [crashed(attempt=attempt) for attempt in (4, 1, 3, 5, 2)]
     gone = deleted(*pods, records=[record(0, S.FAILED, attempt=5)])
     assert gone == [("pod-0-1", None), ("pod-0-2", None)]
-    assert len(pods) - len(gone) == KEPT_FAILED_PODS
+    assert len(pods) - len(gone) == KEPT
 
 
 def test_a_failed_init_container_is_worth_a_look_too() -> None:

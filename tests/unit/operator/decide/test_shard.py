@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from builders import NODE, NOW, crashed, ended, node, placed, pod, record, report, restore, snapshot, sweep
+from builders import NODE, NOW, crashed, node, placed, pod, record, report, restore, snapshot, sweep
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Stage

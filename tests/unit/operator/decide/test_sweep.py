@@ -203,7 +203,7 @@ def test_a_sweep_that_is_being_deleted_is_let_be() -> None:
 
 
 def test_the_pods_that_failed_last_outlive_the_sweep() -> None:
-    of = sweep([record(0, S.COMPLETE, attempt=5)], status={"phase": "Complete"})
+    of = sweep([record(0, S.COMPLETE, attempt=5)], status={"phase": "Complete"}, keep_pods=3)
     plan = decide(snapshot(of, *(crashed(attempt=attempt) for attempt in range(1, 5))), NOW)
     assert deleted(plan) == ["pod-0-1"]
 

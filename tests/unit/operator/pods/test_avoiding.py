@@ -10,7 +10,7 @@ from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.signals import Signal
 from sweep_operator.pods.attempt_pod import pod_for
-from sweep_operator.pods.avoiding import avoid_node
+from sweep_operator.pods.avoiding import avoid_nodes
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.translation import sweep_of
 
@@ -58,7 +58,7 @@ def test_what_the_template_says_of_affinity_stays() -> None:
             },
         }
     }
-    avoid_node(spec, "n")
+    avoid_nodes(spec, ["n"])
     assert spec["affinity"]["podAntiAffinity"] == {"x": 1}
     of_nodes = spec["affinity"]["nodeAffinity"]
     assert of_nodes["requiredDuringSchedulingIgnoredDuringExecution"] == required
