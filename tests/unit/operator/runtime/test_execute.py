@@ -46,11 +46,11 @@ class Desk:
         self.attempts = Attempts()
         self.store = SweepStore(WorkQueue())
         self.store.seen(manifest(**spec))
-        self.events: list[str] = []
+        self.posted: list[SweepEvent] = []
         self.metrics = Metrics()
         client: Any = self.api
         poster = EventPoster(client, clock=lambda: self.now, unique=lambda: "x")
-        poster.post = lambda sweep, event: self.events.append(event.reason)  # type: ignore[method-assign]
+        poster.post = lambda sweep, event: self.posted.append(event)  # type: ignore[method-assign]
         self.executor = Executor(
             client=client,
             gate=Gate(client, allowance=Allowance(), clock=lambda: self.now),
@@ -72,6 +72,11 @@ class Desk:
         events = (SweepEvent(reason="Said", message="m"),)
         wanted = replace(sweep.status, **(status if status is not None else {"attempts": 1}))
         await self.executor.execute(snapshot(sweep, **known), Plan(status=wanted, actions=actions, events=events))
+
+    @property
+    def events(self) -> list[str]:
+        """The reasons of what was posted."""
+        return [event.reason for event in self.posted]
 
     @property
     def creation(self) -> Creation | None:
@@ -171,6 +176,17 @@ async def test_a_reclaim_is_told_once_the_replacement_is_there(desk: Desk) -> No
     reclaim = Reclaim(time=NOW - 1, node="n", shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=1)
     await desk.execute(replace(ORDER, replaces=reclaim))
     assert desk.events == ["Said", "Reclaimed"]
+
+
+async def test_a_reclaim_has_the_same_signal_in_event_status_and_metric(desk: Desk) -> None:
+    reclaim = Reclaim(time=NOW - 1, node="n", shard=0, attempt=1, signal=Signal.NODE_REBOOTED, items_safe=1)
+    before = {"attempts": 1, "reclaims_by_signal": {Signal.NODE_REBOOTED: 1}, "last_reclaim": reclaim}
+    await desk.execute(replace(ORDER, replaces=reclaim), status=before)
+    await desk.execute(status=before)
+    written = (desk.store.get(("ns", "lr")) or {})["status"]
+    assert (written["reclaimsBySignal"], written["lastReclaim"]["signal"]) == ({"NodeRebooted": 1}, "NodeRebooted")
+    assert "(NodeRebooted)" in desk.posted[1].message
+    assert sampled(desk, "resumable_sweep_reclaims_total", signal="NodeRebooted") == 1
 
 
 async def test_a_template_that_is_none_is_a_problem_for_its_owner_alone() -> None:
