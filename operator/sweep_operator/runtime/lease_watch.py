@@ -23,8 +23,8 @@ from sweep_operator.runtime.work_queue import Key, WorkQueue
 
 logger = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
-READ_AGAIN_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
+READ_AGAIN_SECONDS = 1.0
 MOST_READS = 50
 """So many Leases are read in one look at most, those first that were not read for the longest time."""
 _READ_SECONDS = 5.0

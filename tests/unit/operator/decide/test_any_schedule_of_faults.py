@@ -142,6 +142,14 @@ class World:
             if dead:
                 self.cluster.lose_node(name)
 
+    def stutter(self, name: str, seconds: int) -> None:
+        """A machine stands still for a while, and goes on."""
+        self.cut_off(name, dead=False)
+        for _ in range(seconds):
+            self.look(1)
+        self.reconnect(name)
+        self.go_on(stored=True, heard=True)
+
     def reconnect(self, name: str) -> None:
         """A machine that was silent is heard again before Kubernetes has noticed anything."""
         self.cluster.cut_off.discard(name)
@@ -260,6 +268,14 @@ def strategy_of(name: str, values: dict[str, tuple[Any, ...]]) -> st.SearchStrat
     return st.tuples(st.just(name), arguments)
 
 
+def drawn(events: dict[str, tuple[int, dict[str, tuple[Any, ...]]]], chance: random.Random, length: int) -> list[Event]:
+    weights = [weight for weight, _ in events.values()]
+    return [
+        (name, {argument: chance.choice(choices) for argument, choices in events[name][1].items()})
+        for name in chance.choices(list(events), weights, k=length)
+    ]
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     shards=st.integers(1, 3),
@@ -279,9 +295,37 @@ def test_any_schedule_of_faults(shards: int, parallelism: int, has_items: bool, 
 def test_a_long_schedule_of_faults(seed: int) -> None:
     """What is drawn evenly goes further than what hypothesis draws, which in turn finds the shortest schedule."""
     chance = random.Random(seed)
-    weights = [weight for weight, _ in EVENTS.values()]
-    schedule = [
-        (name, {argument: chance.choice(choices) for argument, choices in EVENTS[name][1].items()})
-        for name in chance.choices(list(EVENTS), weights, k=200)
-    ]
+    schedule = drawn(EVENTS, chance, 200)
     play(World(shards=chance.choice((2, 4)), parallelism=chance.choice((1, 2, 4)), has_items=seed % 2 == 0), schedule)
+
+
+SILENCES: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
+    "look": (20, {"seconds": (0.3, 2, 6)}),
+    "go_on": (4, {"stored": BOTH, "heard": (True, True, False)}),
+    "cut_off": (2, {"name": NODES, "dead": BOTH}),
+    "reconnect": (4, {"name": NODES}),
+    "stutter": (1, {"name": NODES, "seconds": (20, 45)}),
+    "bring_node": (1, {"name": NODES}),
+    "silence_node": (1, {"name": NODES, "dead": BOTH}),
+    "restart_operator": (1, {}),
+    "reap": (1, {"heard": (True, True, False)}),
+    "look_with_faults": (
+        1,
+        {"seconds": (2,), "cache_lags": BOTH, "status": STATUS, "creation": CREATION, "deletions_fail": BOTH},
+    ),
+}
+
+
+def test_machines_that_fall_silent() -> None:
+    """Dead ones, ones that are cut off while their pods go on, false alarms, and an operator that is restarted."""
+    presumed_dead = false_alarms = 0
+    for seed in range(20):
+        chance = random.Random(seed)
+        world = World(shards=4, parallelism=4, has_items=False)
+        for name, arguments in drawn(SILENCES, chance, 150):
+            getattr(world, name)(**arguments)
+            false_alarms += sum(record.false_alarms for record in world.operator.status.records)
+        play(world, [])
+        presumed_dead += len(world.operator.silenced)
+    assert presumed_dead > 10
+    assert false_alarms > 10

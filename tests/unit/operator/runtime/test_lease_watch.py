@@ -137,7 +137,7 @@ async def test_another_nodes_lease_of_the_same_name_is_news() -> None:
     await watch.let_pass(20)
     renewed = watch.api.objects[LEASE]["spec"]
     watch.api.objects[LEASE] = {"metadata": {"uid": "lease-2"}, "spec": renewed}
-    await watch.let_pass(2)
+    await watch.let_pass(1)
     assert watch.watch.leases()[NODE].unrenewed_seconds == 0
 
 
@@ -156,10 +156,10 @@ async def test_a_node_without_a_lease_is_unknown() -> None:
     await watch.let_pass(60)
     assert watch.watch.leases() == {}
     watch.renew()
-    await watch.let_pass(2)
+    await watch.let_pass(1)
     assert watch.watch.leases()[NODE].unrenewed_seconds == 0
     del watch.api.objects[LEASE]
-    await watch.let_pass(2)
+    await watch.let_pass(1)
     assert watch.watch.leases() == {}
 
 
@@ -170,7 +170,7 @@ async def test_without_the_right_to_read_leases_it_asks_rarely(caplog: pytest.Lo
     await watch.let_pass(12 + int(FORBIDDEN_SECONDS) - 1)
     assert len(watch.reads) == 1
     assert "may not read the Leases" in caplog.text
-    await watch.let_pass(2)
+    await watch.let_pass(1)
     assert len(watch.reads) == 2
 
 
