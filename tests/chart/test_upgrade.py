@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.earlier.record import CHART_FILE, OBJECTS, SWEEPS, TEAM
+from chart.earlier.record import CHART_FILE, OBJECTS, REPORT, SWEEPS, TEAM
 from chart.helm import CHART, NAMESPACE, Helm
 from chart.running import Operator, owned_by, running_operator
+from resumable_sweep.contract.environment import TOKEN_AUDIENCE
+from resumable_sweep.contract.report import REPORT_PATH
 from rig.api import Api, wait_until
 from rig.control_plane import ControlPlane
 from sweep_operator.model.shard_record import ShardTable, records_of
@@ -152,6 +154,27 @@ def test_the_memory_of_the_earlier_operator_is_understood(earlier: list[dict[str
         Signal.CONTAINER_FAILED,
     ]
     assert records[3].user_failures == 1
+
+
+def test_the_sidecars_of_the_earlier_version_are_heard(looked_at: Operator, api: Api) -> None:
+    (pod,) = (
+        each
+        for each in owned_by(api, sweep(api, "under-way"))
+        if each["metadata"]["labels"]["resumable.dev/attempt"] == "3"
+    )
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
+    spec = {"audiences": [TOKEN_AUDIENCE], "boundObjectRef": bound}
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    account = f"/api/v1/namespaces/{TEAM}/serviceaccounts/default"
+    token = api.create(f"{account}/token", request)["status"]["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert looked_at.answers(REPORT_PATH, data=REPORT.read_bytes(), headers=headers) == 200
+    wait_until(
+        lambda: sweep(api, "under-way")["status"]["done"] == 2,
+        what="the items to be counted",
+        seconds=60,
+        clue=looked_at.log.read_text,
+    )
 
 
 def test_the_pods_of_the_earlier_version_can_be_followed(looked_at: Operator, api: Api) -> None:

@@ -27,6 +27,8 @@ from rig.progress import keep_quiet
 HERE = Path(__file__).resolve().parent
 CHART_FILE = HERE / "chart.tgz"
 OBJECTS = HERE / "objects.yaml"
+REPORT = HERE / "report.json"
+"""What the sidecar of the third shard of the sweep under way goes on to say."""
 TEAM = "earlier"
 NODES = ("earlier-1", "earlier-2")
 SWEEPS = f"/apis/resumable.dev/v1alpha1/namespaces/{TEAM}/resumablesweeps"
@@ -38,9 +40,12 @@ import json, sys
 from resumable_sweep.contract.outcome import Outcome
 from resumable_sweep.contract.report import Report, Stage
 word = json.load(sys.stdin)
-if "report" in word:
-    word["details"] = json.loads(Report(run_id="r", sequence=9, stage=Stage.COMPLETE, **word["report"]).to_json())
-print(Outcome(word["reason"], "", word["details"]).to_json())
+report = Report(run_id="r", sequence=9, stage=Stage(word["stage"]), **word["report"]) if "report" in word else None
+if "reason" in word:
+    details = json.loads(report.to_json()) if report else word["details"]
+    print(Outcome(word["reason"], "", details).to_json())
+else:
+    print(report.to_json())
 """
 
 
@@ -103,7 +108,7 @@ class Stage:
         """End the pod of an attempt whose shard is complete."""
         labels = pod["metadata"]["labels"]
         report = {"shard": int(labels["resumable.dev/shard"]), "attempt": int(labels["resumable.dev/attempt"])}
-        last = {"reason": "Complete", "report": report}
+        last = {"reason": "Complete", "report": report, "stage": "complete"}
         own = [self._ended("sweep-restore", {"reason": "Restored", "details": {}}), self._ended("sweep-mirror", last)]
         main = self._ended("main", {"reason": "Completed", "details": {}})
         self._set(pod, phase="Succeeded", initContainerStatuses=own, containerStatuses=[main])
@@ -121,17 +126,21 @@ class Stage:
         self.api.patch(f"/api/v1/namespaces/{TEAM}/pods/{pod['metadata']['name']}/status", {"status": status})
 
     def _ended(self, container: str, word: dict[str, Any]) -> dict[str, Any]:
-        # In the words of that version's own sidecar.
-        done = subprocess.run(
-            [sys.executable, "-c", _SPOKEN_WITH],
-            env={"PYTHONPATH": str(self._tree / "library")},
-            input=json.dumps(word),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        terminated = {"exitCode": 0, "reason": "Completed", "message": done.stdout.strip()}
+        terminated = {"exitCode": 0, "reason": "Completed", "message": spoken(self._tree, word)}
         return {**_running(container), "ready": False, "state": {"terminated": terminated}}
+
+
+def spoken(tree: Path, word: dict[str, Any]) -> str:
+    """Return what that version's own sidecar would say: a report, or the last words of a container."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SPOKEN_WITH],
+        env={"PYTHONPATH": str(tree / "library")},
+        input=json.dumps(word),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
 
 
 def _running(name: str) -> dict[str, Any]:
@@ -214,6 +223,8 @@ def main(tree: Path) -> None:
                 objects += [kept(one, version="v1", kind=kind) for one in owned_by(api, each, kind=name)]
         OBJECTS.write_text(yaml.safe_dump_all(objects, sort_keys=False, width=120))
         CHART_FILE.write_bytes(chart.read_bytes())
+        report = {"shard": 2, "attempt": 3, "items_done": 2, "items_recorded": 2, "items_total": 3}
+        REPORT.write_text(spoken(tree, {"report": report, "stage": "mirroring"}) + "\n")
 
 
 if __name__ == "__main__":
