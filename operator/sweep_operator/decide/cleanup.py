@@ -17,6 +17,12 @@ STOP_GRACE_SECONDS = 30
 DRIFT_GRACE_SECONDS = 1
 """Grace of an attempt that is made of something else than the results so far: no more of its own is to be stored."""
 
+LOST_GRACE_SECONDS = 10
+"""Grace of an attempt that is presumed dead: should its machine live, there is time to flush. No longer, because a quota
+counts the pod until twice as much has passed (pkg/quota/v1/evaluator/core), and its successor may wait for that."""
+
+_PRESUMED_DEAD = (Signal.NODE_SILENT, Signal.NODE_UNREACHABLE)
+
 
 def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool, keep_pods: int) -> list[DeletePod]:
     """Return the deletions that are due.
@@ -45,9 +51,7 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool, keep_
         elif _has_failed_by_itself(pod, record):
             failed.append(pod)
         else:
-            drifted = record is not None and pod.attempt == record.attempt and record.signal is Signal.DRIFT
-            grace = DRIFT_GRACE_SECONDS if drifted else STOP_GRACE_SECONDS
-            due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=grace))
+            due.append(DeletePod(pod=pod, reason="Settled", grace_seconds=_grace_of(pod, record)))
     failed.sort(key=lambda pod: pod.attempt)
     due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - keep_pods)]]
     return due
@@ -64,6 +68,13 @@ def goes_at(status: SweepStatus, spec: Spec) -> float | None:
     if retains and (status.retained_at is None or status.retained_at < status.completed_at):
         return None
     return status.completed_at + spec.ttl_seconds
+
+
+def _grace_of(pod: PodView, record: ShardRecord | None) -> int:
+    if record is not None and record.signal in _PRESUMED_DEAD:
+        return LOST_GRACE_SECONDS
+    drifted = record is not None and pod.attempt == record.attempt and record.signal is Signal.DRIFT
+    return DRIFT_GRACE_SECONDS if drifted else STOP_GRACE_SECONDS
 
 
 def _has_failed_by_itself(pod: PodView, record: ShardRecord | None) -> bool:

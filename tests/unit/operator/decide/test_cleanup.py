@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from builders import chore, crashed, ended, pod, record
 
-from sweep_operator.decide.cleanup import STOP_GRACE_SECONDS, deletions
+from sweep_operator.decide.cleanup import LOST_GRACE_SECONDS, STOP_GRACE_SECONDS, deletions
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
@@ -35,6 +35,13 @@ def test_a_stopped_attempt_gets_time_to_flush() -> None:
 )
 def test_a_pod_whose_verdict_stands_is_deleted(now: ShardRecord) -> None:
     assert deleted(pod(), records=[now]) == [("pod-0-1", STOP_GRACE_SECONDS)]
+
+
+@pytest.mark.parametrize("signal", [Signal.NODE_SILENT, Signal.NODE_UNREACHABLE])
+@pytest.mark.parametrize("now", [record(0, S.WAITING, attempt=1), record(0, attempt=2)], ids=["ended", "next"])
+def test_a_pod_that_nobody_may_confirm_the_end_of_is_soon_off_the_quota(now: ShardRecord, signal: Signal) -> None:
+    assert deleted(pod(), records=[now.changed(signal=signal)]) == [("pod-0-1", LOST_GRACE_SECONDS)]
+    assert 0 < LOST_GRACE_SECONDS < STOP_GRACE_SECONDS
 
 
 def test_what_is_being_deleted_is_let_be() -> None:
