@@ -18,8 +18,11 @@ DRIFT_GRACE_SECONDS = 1
 """Grace of an attempt that is made of something else than the results so far: no more of its own is to be stored."""
 
 LOST_GRACE_SECONDS = 10
-"""Grace of an attempt that is presumed dead: should its machine live, there is time to flush. No longer, because a quota
-counts the pod until twice as much has passed (pkg/quota/v1/evaluator/core), and its successor may wait for that."""
+"""Grace of an attempt that is presumed dead: should its machine live, there is time to flush.
+
+No longer, because a quota counts the pod until twice as much has passed (pkg/quota/v1/evaluator/core), and its
+successor may wait for that.
+"""
 
 _PRESUMED_DEAD = (Signal.NODE_SILENT, Signal.NODE_UNREACHABLE)
 
