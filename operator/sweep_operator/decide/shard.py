@@ -184,8 +184,8 @@ def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: fl
         message = f"{said}; {charge.said}, again in {delay} s"
         again = SweepEvent(reason=signal.value, message=message, warning=True)
         return Step(record=record.changed(state=ShardState.WAITING, not_before=int(now + delay)), events=(again,))
-    # A program whose items nobody counts shows no progress; that it was restored and taken away is no fault of its own.
-    came_far = made_progress(record) or (signal.is_reclaim and record.base > 0)
+    # Of a program whose items nobody counts there is only what it has stored.
+    came_far = made_progress(record) or (signal.is_reclaim and record.base > 0 and not record.barren)
     setbacks = 0 if came_far else record.setbacks + 1
     delay = delay_seconds(setbacks - _FREE_RETRIES if signal.is_reclaim else setbacks)
     waiting = record.changed(state=ShardState.WAITING, setbacks=setbacks, not_before=int(now + delay) if delay else 0)

@@ -51,6 +51,8 @@ class FakeOperator:
     spec: Spec
     stored: dict[str, Any] = field(default_factory=dict)
     """The status as the API server has it."""
+    retry: str = ""
+    """What somebody wants to be retried."""
     look_again_at: float | None = None
     late: list[Callable[[], object]] = field(default_factory=list)
     """Creations that are still under way, although nobody waits for them any more."""
@@ -60,7 +62,7 @@ class FakeOperator:
         self.silenced: set[int] = set()
         """Attempts that were presumed dead."""
         self.excused: set[int] = set()
-        """Attempts that have stopped for a notice that was noted."""
+        """Attempts that have stopped for a notice that was noted, or whose machine was started anew under them."""
         self._read: tuple[dict[str, Any], SweepStatus] | None = None
         self.restart()
 
@@ -153,6 +155,7 @@ class FakeOperator:
             deleting=False,
             spec=self.spec,
             status=self.status,
+            retry=self.retry,
             manifest=manifest(),
         )
 
@@ -242,7 +245,7 @@ class FakeOperator:
                 assert node in self.cluster.cut_off, "presumed dead although its machine was never silent"
                 self.silenced.add(new.silenced)
             if new.user_failures > old.user_failures:
-                assert old.attempt not in self.excused, "held against a program that stopped for a notice"
+                assert old.attempt not in self.excused, "held against a program that is excused"
             store = self.cluster.shards[new.shard]
             assert new.done <= store.items, "counted as durable what is not"
             if new.state is ShardState.COMPLETE:

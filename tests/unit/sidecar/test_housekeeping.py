@@ -237,3 +237,21 @@ def test_a_merge_never_replaces_another(store: MemoryStore, tmp_path: Path) -> N
     store.objects[f"merged/{merged.sha256}.jsonl"] = b"something else"
     with pytest.raises(CheckpointCorrupt, match="holds something else than this merge"):
         merge(store, run_of(1))
+
+
+def test_what_there_is_is_merged_where_that_is_asked_for(store: MemoryStore, tmp_path: Path) -> None:
+    items = resolve(store, "[1, 2, 3, 4, 5]")
+    finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("1", "a") + done("4", "b")})
+    finish(store, tmp_path / "1", 1, {"results.jsonl": HEADER + done("2", "c")}, kind=Kind.SEAL)
+    merged = merge(store, run_of(3, items.sha256), partial=True)
+    lines = store.objects[f"merged/{merged.sha256}.jsonl"].decode().splitlines()
+    assert [json.loads(line)["result"] for line in lines] == ["a", "c", "b"]
+    assert (merged.items, merged.missing) == (3, 2)
+
+
+def test_nothing_is_missing_of_a_run_that_is_complete(store: MemoryStore, tmp_path: Path) -> None:
+    items = resolve(store, "[1, 2]")
+    finish(store, tmp_path / "0", 0, {"results.jsonl": HEADER + done("1", 0) + done("2", 0)})
+    whole = merge(store, run_of(1, items.sha256))
+    assert whole.missing == 0
+    assert merge(store, run_of(1, items.sha256), partial=True) == whole

@@ -13,11 +13,11 @@ from resumable_sweep.contract.outcome import Exit, Outcome
 from resumable_sweep.contract.report import Stage
 from sweep_operator.decide.sweep import decide, refresh_seconds
 from sweep_operator.model.observed import Creation, Role
-from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import Sweep
+from sweep_operator.model.snapshot import Keep, Sweep
 
 S = ShardState
 
@@ -249,3 +249,54 @@ def test_10_000_shards_are_decided_about_in_reasonable_time() -> None:
     # About 0.2 s; a look through all pods for every shard takes over a minute.
     assert time.process_time() - started < 5
     assert plan.status.running == 10_000
+
+
+KEEP = Keep(generations=1, after_seconds=86_400.0)
+
+
+@pytest.mark.parametrize(
+    ("phase", "fields", "age", "goes"),
+    [
+        ("Complete", {}, 60, True),
+        ("Failed", {}, 60, True),
+        ("Complete", {}, 59, False),
+        ("Complete", {"ttl_seconds": None}, 10**9, False),
+        ("Complete", {"ttl_seconds": 0}, 0, True),
+        ("Complete", {"keep": KEEP}, 60, False),
+        ("Failed", {"keep": KEEP}, 60, True),
+        ("Running", {}, 10**9, False),
+    ],
+)
+def test_a_sweep_goes_after_its_time(phase: str, fields: dict[str, Any], age: int, goes: bool) -> None:
+    ended = {"completed_at": None if phase == "Running" else NOW}
+    of = sweep([record(0, S.COMPLETE)], status={"phase": phase, **ended}, **{"ttl_seconds": 60, **fields})
+    plan = decide(snapshot(of), NOW + age)
+    assert (DeleteSweep() in plan.actions) is goes
+    if not goes and phase != "Running" and "keep" not in fields and of.spec.ttl_seconds is not None:
+        assert plan.look_again_at == NOW + 60
+
+
+def test_a_sweep_whose_store_was_tidied_goes_too() -> None:
+    status = {"phase": "Complete", "completed_at": NOW, "retained_at": NOW + 9}
+    of = sweep([record(0, S.COMPLETE)], status=status, ttl_seconds=60, keep=KEEP)
+    assert decide(snapshot(of), NOW + 60).actions == (DeleteSweep(),)
+
+
+@pytest.mark.parametrize("continues", [False, True])
+def test_a_failed_shard_ends_the_sweep_only_when_the_others_have_ended(continues: bool) -> None:
+    failed = record(0, S.FAILED, signal=Signal.CONTAINER_FAILED, done=2)
+    others = [placed(1, attempt=2), record(2, S.COMPLETE, attempt=3, done=4)]
+    going = decide(snapshot(sweep([failed, *others], continues=continues), pod(2, shard=1)), NOW)
+    assert going.status.phase == "Running"
+    done = record(1, S.COMPLETE, attempt=2, done=4)
+    total = {"items_total": 12, "items_sha256": "0"}
+    of = sweep([failed, done, others[1]], status=total, continues=continues, has_items=True)
+    end = decide(snapshot(of), NOW)
+    said = "shards 0 failed, 2 of 12 items are missing; shard 0: ContainerFailed"
+    (complete,) = [condition for condition in end.status.conditions if condition.type == "Complete"]
+    if continues:
+        assert (end.status.phase, complete.reason) == ("Merging", "Merging")
+        assert complete.message == f"what there is of the results is being merged; {said}"
+    else:
+        assert (end.status.phase, complete.reason, complete.message) == ("Failed", "ShardsFailed", said)
+    assert any(isinstance(action, CreateHousekeeping) for action in end.actions) is continues

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import UID, manifest
+from builders import UID, manifest, record
 
 from sweep_operator.model.observed import Role
+from sweep_operator.model.shard_record import ShardState
 from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for, items_config_map
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.translation import sweep_of
@@ -116,3 +118,11 @@ def test_what_deletes_may_be_somebody_else() -> None:
     assert {"name": "TOKEN", "value": "d"} in pod["containers"][0]["env"]
     assert {"name": "TOKEN", "value": "t"} not in pod["containers"][0]["env"]
     assert {"name": "TOKEN", "value": "d"} not in retaining(env=[])["containers"][0]["env"]
+
+
+def test_shards_that_have_failed_are_merged_as_far_as_they_came() -> None:
+    of = sweep_of(manifest())
+    records = (record(0, ShardState.FAILED), record(1, ShardState.COMPLETE))
+    failed = replace(of, status=replace(of.status, records=records))
+    pod = housekeeping_pod_for(failed, Role.MERGE, settings=SETTINGS)
+    assert pod["spec"]["containers"][0]["args"] == ["merge", "--partial"]

@@ -13,7 +13,7 @@ from resumable_sweep.contract.report import NoticeKind
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
 from sweep_operator.model.observed import Creation, Role
-from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, Plan, SweepEvent
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
@@ -316,3 +316,17 @@ async def test_a_pod_that_turns_out_another_one_goes_and_its_attempt_with_it(des
     await desk.execute()
     await desk.execute()
     assert desk.api.paths("DELETE") == [POD, POD], "until it is deleted, and no longer"
+
+
+@pytest.mark.parametrize("status", [None, 404, 409], ids=["there", "gone", "another of its name"])
+async def test_a_sweep_whose_time_is_over_is_deleted(desk: Desk, status: int | None) -> None:
+    if status is not None:
+        desk.api.refuse[f"DELETE {SWEEP}"] = [ApiError(status, "no")]
+    await desk.execute(DeleteSweep())
+    assert desk.api.paths("DELETE") == [SWEEP]
+
+
+async def test_a_sweep_that_may_not_be_deleted_is_no_silent_matter(desk: Desk) -> None:
+    desk.api.refuse[f"DELETE {SWEEP}"] = [ApiError(403, "forbidden")]
+    with pytest.raises(ApiError, match="forbidden"):
+        await desk.execute(DeleteSweep())
