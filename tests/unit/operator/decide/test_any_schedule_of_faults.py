@@ -32,7 +32,7 @@ class World:
     def __init__(self, *, shards: int, parallelism: int, has_items: bool) -> None:
         self.cluster = FakeCluster(shards=[Shard() for _ in range(shards)])
         for name in NODES:
-            self.cluster.set_node(name)
+            self.cluster.set_node(name, boot_id="first")
         spec = Spec(
             run_id=UID,
             shards=shards,
@@ -161,6 +161,22 @@ class World:
             if dead:
                 self.cluster.lose_node(name)
 
+    def reset_machine(self, name: str, boot: str, looked: bool) -> None:
+        """A machine is started anew where it stands: it tells of its boot, and then of the containers that it lost."""
+        if name not in self.cluster.nodes or name in self.cluster.cut_off:
+            return
+        pods = [pod for pod in self.cluster.pods.values() if pod.node == name and pod.role is Role.ATTEMPT]
+        running = [pod for pod in pods if pod.is_running and self.cluster.processes[pod.uid].alive]
+        self.operator.excused |= {pod.attempt for pod in running}
+        self.cluster.lose_node(name)
+        self.cluster.set_node(name, ready="True", shutting_down=False, terminating="", boot_id=boot)
+        if looked:
+            self.operator.look()
+        for pod in running:
+            if pod.name in self.cluster.pods:
+                lost = tuple(replace(main, exit_code=255, exit_reason="Unknown") for main in pod.mains)
+                self.cluster.put(replace(self.cluster.pods[pod.name], phase="Failed", mains=lost))
+
     def shut_node_down(self, name: str, published: bool, heard: bool) -> None:
         """A graceful shutdown: its last word on each pod may be lost."""
         if name not in self.cluster.nodes:
@@ -247,6 +263,7 @@ EVENTS: dict[str, tuple[int, dict[str, tuple[Any, ...]]]] = {
     "silence_node": (1, {"name": NODES, "dead": BOTH}),
     "cut_off": (3, {"name": NODES, "dead": BOTH}),
     "reconnect": (2, {"name": NODES}),
+    "reset_machine": (2, {"name": NODES, "boot": ("first", "second", "third", ""), "looked": BOTH}),
     "shut_node_down": (1, {"name": NODES, "published": BOTH, "heard": BOTH}),
 }
 Event = tuple[str, dict[str, Any]]
