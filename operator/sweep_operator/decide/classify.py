@@ -215,7 +215,8 @@ def node_finding(
         said = f"has the taint {node.terminating}" if node.terminating else "is being deleted"
         said = "is shutting down" if node.shutting_down else said
         return Finding(signal=Signal.NODE_SHUTTING_DOWN, message=f"node {pod.node} {said}")
-    if node.ready != "Unknown":
+    if node.ready != "Unknown" or not node.ready_since:
+        # Of a node that has only registered nobody has said anything yet: neither that it is ready, nor since when not.
         return STANDS
     dead_at = node.ready_since + unreachable_after
     if now < dead_at:

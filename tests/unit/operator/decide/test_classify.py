@@ -151,6 +151,9 @@ TABLE = {
     ),
     "node not ready, but answering": Case(sees=pod(), node=node(ready="False"), signal=Signal.NONE, ended=False),
     "node silent for long": Case(sees=pod(), node=UNKNOWN, signal=Signal.NODE_UNREACHABLE),
+    "node that has only registered": Case(
+        sees=pod(), node=node(ready="Unknown", ready_since=0.0), signal=Signal.NONE, ended=False
+    ),
     "node silent for a moment": Case(
         sees=pod(), node=node(ready="Unknown", ready_since=NOW - 1), signal=Signal.NONE, ended=False
     ),
