@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from resumable_sweep.contract.canonical import canonical_json
+from resumable_sweep.contract.environment import WHILE_EMPTY
 from sweep_sidecar import layout
+from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, parsed_entry
 from sweep_sidecar.store import Creation, NotFound, Store, url_of
 
 _LOG = logging.getLogger(__name__)
@@ -20,6 +22,8 @@ ALL = "All"
 PARTS = {"program_sha256": "Program", "images": "Images", "checkpoint_file": "CheckpointFile", "items_sha256": "Items"}
 """Fields that may differ where `spec.allowDrift` names them."""
 SCHEMA_VERSION = 1
+_KEYS_READ = 20_000
+"""A run with more objects than this is not read through: it is not empty."""
 
 
 class Drifted(Exception):
@@ -49,7 +53,8 @@ def admit(store: Store, made_of: MadeOf, *, allowed: Collection[str], attempt: i
     Parameters
     ----------
     allowed:
-        Values of `PARTS`, or `ALL`, that may differ from now on. The number of shards never may.
+        Values of `PARTS`, or `ALL`, that may differ from now on. The number of shards never may. `WHILE_EMPTY`: all of
+        them, while no shard has stored a thing; what an earlier attempt said of the run then counts no more.
 
     Raises
     ------
@@ -63,13 +68,16 @@ def admit(store: Store, made_of: MadeOf, *, allowed: Collection[str], attempt: i
         known, free = _recorded_twice(store, (known, free))
         if made_of in known:
             return
-        if known:
+        afresh = bool(known) and WHILE_EMPTY in allowed and _is_of_before(store, attempt) and _is_empty(store)
+        if known and not afresh:
             differences = _differences(known[-1], made_of)
             refused = [part for part in differences if part not in allowed and (part == "shards" or ALL not in allowed)]
             if refused:
                 raise Drifted(_text(store, differences, refused))
             _LOG.warning("going on with a drift that is allowed: %s", "; ".join(differences.values()))
         fields = {"schema_version": SCHEMA_VERSION, "attempt": attempt, "time": clock(), **asdict(made_of)}
+        if afresh:
+            fields["afresh"] = True
         data = canonical_json({**fields, "record_sha256": _own_sha256(fields)}).encode() + b"\n"
         if store.create(layout.run_key(free), data) is Creation.CREATED:
             return
@@ -103,13 +111,43 @@ def _recorded_twice(store: Store, once: tuple[list[MadeOf], int]) -> tuple[list[
 def _recorded(store: Store) -> tuple[list[MadeOf], int]:
     """Return what the run was made of so far, and the first free number; a record that is damaged is passed over."""
     found = store.list(layout.run_prefix())
-    known = []
+    known: list[MadeOf] = []
     for entry in found:
         try:
-            known.append(_parsed(json.loads(store.get(entry.key))))
+            fields = json.loads(store.get(entry.key))
+            made_of = _parsed(fields)
+            # With what was never run nothing may go on later, as if it had been.
+            known = [made_of] if fields.get("afresh") is True else [*known, made_of]
         except (NotFound, ValueError, KeyError, TypeError) as error:
             _LOG.warning("%s is damaged, and passed over: %r", url_of(store, entry.key), error)
     return known, max((layout.run_number(entry.key) for entry in found), default=-1) + 1
+
+
+def _is_of_before(store: Store, attempt: int) -> bool:
+    """Return whether only earlier attempts have said what the run is made of: a later one may run already."""
+    try:
+        records = (json.loads(store.get(entry.key)) for entry in store.list(layout.run_prefix()))
+        return all(int(record["attempt"]) < attempt for record in records)
+    except (NotFound, ValueError, KeyError, TypeError):
+        return False
+
+
+def _is_empty(store: Store) -> bool:
+    """Return whether attempts have taken shards, at most, and stored nothing; where that is in doubt it is not so."""
+    if store.list(layout.blobs_prefix(), limit=1):
+        return False
+    found = store.list("", limit=_KEYS_READ + 1)
+    if len(found) > _KEYS_READ:
+        return False
+    try:
+        return all(_says_nothing(store, entry.key) for entry in found if layout.is_log_key(entry.key))
+    except (NotFound, CheckpointCorrupt, ValueError):
+        return False
+
+
+def _says_nothing(store: Store, key: str) -> bool:
+    entry = parsed_entry(store.get(key), seq=layout.seq_of(key), where=url_of(store, key)).entry
+    return entry.kind in (Kind.TAKE, Kind.SEAL) or (entry.kind is Kind.BASE and entry.body.get("generation") is None)
 
 
 def _own_sha256(fields: Mapping[str, Any]) -> str:

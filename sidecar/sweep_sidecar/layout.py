@@ -65,6 +65,16 @@ def probe_key(folder: str) -> str:
     return f"{folder}/probe"
 
 
+def is_log_key(key: str) -> bool:
+    """Return whether a key is one of an entry of some shard's log."""
+    return "/log/" in key
+
+
+def blobs_prefix() -> str:
+    """Return what the keys of blobs start with."""
+    return "blobs/"
+
+
 def blob_key(sha256: str, nonce: str = "") -> str:
     """Return the key of a blob; with a `nonce` where the plain one holds something else."""
     return f"blobs/{sha256}.{nonce}" if nonce else f"blobs/{sha256}"

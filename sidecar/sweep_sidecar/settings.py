@@ -189,7 +189,7 @@ def _completion(environment: Mapping[str, str]) -> Completion:
 
 def _parts(environment: Mapping[str, str], name: str) -> frozenset[str]:
     parts = frozenset(_listed(environment, name))
-    known = (*PARTS.values(), ALL)
+    known = (*PARTS.values(), ALL, names.WHILE_EMPTY)
     if unknown := sorted(parts.difference(known)):
         raise SettingsInvalid(f"{name} names {', '.join(unknown)}: it may name {', '.join(known)}")
     return parts

@@ -69,6 +69,8 @@ IMAGES = "SWEEP_IMAGES"
 """Images of the experiment containers, comma-separated: an attempt with others is drift."""
 ALLOW_DRIFT = "SWEEP_ALLOW_DRIFT"
 """What of an attempt may differ from what the run's results come from, comma-separated."""
+WHILE_EMPTY = "WhileEmpty"
+"""What the operator adds to that where no program of the sweep can have started: all of it, while nothing is stored."""
 START_FROM = "SWEEP_START_FROM"
 """Folder of another run, whose shards those of this one start from; empty where there is none."""
 

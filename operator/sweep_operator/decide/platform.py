@@ -10,6 +10,7 @@ from sweep_operator.decide.sidecars import STARTING
 from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
 from sweep_operator.model.problem import Problem, clipped
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState, index_ranges
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
 
 STARTING_STEPS = ((180, "3 min"), (600, "10 min"), (1800, "30 min"), (7200, "2 h"), (43_200, "12 h"))
@@ -66,6 +67,34 @@ def obstacle_of(pod: PodView, *, now: float) -> Obstacle | None:
             if obstacle is not None:
                 return obstacle
     return _slow(pod, now=now)
+
+
+def is_untouched(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
+    """Return whether no program of the sweep has started, nor can start from anything but what it is now.
+
+    Then nothing comes from what it was before. Wherever that cannot be told, it is not so: a program of before would
+    stand beside those of now, and nobody would know.
+    """
+    blank = (Signal.NONE, Signal.STOPPED, Signal.DRIFT)
+    if snapshot.sweep.status.reclaims or any(each.recorded or each.signal not in blank for each in records):
+        return False
+    pods = [pod for pod in snapshot.presence.pods if pod.role is Role.ATTEMPT]
+    if not snapshot.made_of or not all(_cannot_start_anew(pod, snapshot) for pod in pods):
+        return False
+    there = {pod.attempt for pod in pods}
+    under_way = (record for record in records if record.state in UNDER_WAY)
+    unseen = (attempt for record in under_way for attempt in record.attempts if attempt not in there)
+    return all(_is_unmade(snapshot.creations.get(attempt)) for attempt in unseen)
+
+
+def _cannot_start_anew(pod: PodView, snapshot: Snapshot) -> bool:
+    if any(main.started or main.exit_code is not None for main in pod.mains):
+        return False
+    return pod.deleted or pod.is_terminal or pod.made_of == snapshot.made_of
+
+
+def _is_unmade(creation: Creation | None) -> bool:
+    return creation is not None and creation.created_at is None and not creation.uncertain
 
 
 def _has_started(pod: PodView) -> bool:

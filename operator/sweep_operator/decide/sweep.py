@@ -103,6 +103,7 @@ class _Draft:
     trouble: list[Problem] = field(default_factory=list)
     reclaims: dict[int, Reclaim] = field(default_factory=dict)
     retained: Condition | None = None
+    untouched: bool = False
 
     def step_shards(self) -> None:
         """Take every shard one step further, and count what was reclaimed or lost."""
@@ -174,6 +175,7 @@ class _Draft:
         """End the attempts that must go, or allocate one for each shard that there is room for."""
         spec = self.sweep.spec
         parallelism = 0 if spec.suspend else spec.parallelism
+        self.untouched = platform.is_untouched(self.snapshot, self.records)
         outdated = platform.outdated(self.snapshot, self.records, now=self.now)
         for record in [*outdated, *pacing.to_stop(self.records, parallelism=parallelism)]:
             self.records[record.shard] = record.changed(
@@ -203,7 +205,12 @@ class _Draft:
         replaces = self._replaced_by(record) if record.signal.is_reclaim else None
         self.actions.append(
             CreateAttempt(
-                shard=record.shard, attempt=attempt, resumes=resumes, replaces=replaces, avoid=self._names_to_avoid()
+                shard=record.shard,
+                attempt=attempt,
+                resumes=resumes,
+                replaces=replaces,
+                avoid=self._names_to_avoid(),
+                while_empty=self.untouched,
             )
         )
 
@@ -255,7 +262,15 @@ class _Draft:
             elif not creation.uncertain and not (quota_is_probed and waits_for_quota):
                 # While a quota is used up one request tells as much as a thousand.
                 quota_is_probed = quota_is_probed or waits_for_quota
-                self.actions.append(_same_order(record, attempt, creation, avoid=self._names_to_avoid(), now=self.now))
+                order = _same_order(
+                    record,
+                    attempt,
+                    creation,
+                    avoid=self._names_to_avoid(),
+                    while_empty=self.untouched,
+                    now=self.now,
+                )
+                self.actions.append(order)
 
     def clean_up(self) -> None:
         """Delete pods that have served their purpose."""
@@ -373,7 +388,13 @@ class _Draft:
 
 
 def _same_order(
-    record: ShardRecord, attempt: int, creation: Creation, *, avoid: tuple[str, ...], now: float
+    record: ShardRecord,
+    attempt: int,
+    creation: Creation,
+    *,
+    avoid: tuple[str, ...],
+    while_empty: bool,
+    now: float,
 ) -> CreateAttempt:
     return CreateAttempt(
         shard=record.shard,
@@ -382,4 +403,5 @@ def _same_order(
         replaces=creation.replaces,
         avoid=avoid,
         take_after=take_after_seconds(record, now=now) if attempt == record.heir else None,
+        while_empty=while_empty,
     )

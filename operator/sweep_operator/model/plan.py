@@ -23,6 +23,8 @@ class CreateAttempt:
     replaces: Reclaim | None = None
     avoid: tuple[str, ...] = ()
     take_after: int | None = None
+    while_empty: bool = False
+    """Whether no program of the sweep can have started so far: it may differ from before, while nothing is stored."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,9 @@ def _pod(
     if spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = math.ceil(sweep.spec.flush_seconds)
     private = _private_environment(sweep, settings=settings, template=spec, digest=digest, program=program)
+    if order.while_empty:
+        allowed = private[names_of.ALLOW_DRIFT]
+        private[names_of.ALLOW_DRIFT] = f"{allowed},{names_of.WHILE_EMPTY}" if allowed else names_of.WHILE_EMPTY
     if order.take_after is not None:
         private[names_of.TAKE_AFTER] = str(order.take_after)
     private[names_of.STOP_PATH] = stop_path if hooked else ""

@@ -8,6 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from resumable_sweep.contract.environment import WHILE_EMPTY
 from sweep_operator.api.spec import ResumableSweepSpec
 from sweep_sidecar.drift import ALL, PARTS, Drifted, MadeOf, admit, newest_record
 from sweep_sidecar.store import Unreachable
@@ -19,8 +20,8 @@ BEFORE = MadeOf(
 )
 
 
-def admitted(store: MemoryStore, made_of: MadeOf, allowed: Collection[str] = ()) -> None:
-    admit(store, made_of, allowed=allowed, attempt=7, clock=lambda: 12.5)
+def admitted(store: MemoryStore, made_of: MadeOf, allowed: Collection[str] = (), *, attempt: int = 7) -> None:
+    admit(store, made_of, allowed=allowed, attempt=attempt, clock=lambda: 12.5)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,71 @@ def test_a_drifted_attempt_does_not_shut_out_the_one_that_runs(tmp_path: Path) -
         cluster.restore(2)
     first.look()
     assert first.report.items_done == 1
+
+
+# A template that was mended before any program of the sweep had run.
+
+MENDED = replace(BEFORE, images=("lr:2",), program_sha256="q" * 64)
+
+
+def test_nothing_is_held_against_what_never_ran() -> None:
+    store = MemoryStore()
+    admitted(store, BEFORE)
+    with pytest.raises(Drifted):
+        admitted(store, MENDED)
+    admitted(store, MENDED, [WHILE_EMPTY], attempt=8)
+    admitted(store, MENDED)
+    assert newest_record(store) == MENDED
+    with pytest.raises(Drifted, match=r"images was lr:2 and is lr:1"):
+        admitted(store, BEFORE)
+
+
+def test_what_a_later_attempt_is_made_of_stands() -> None:
+    store = MemoryStore()
+    admitted(store, MENDED, attempt=8)
+    with pytest.raises(Drifted, match=r"images was lr:2 and is lr:1"):
+        admitted(store, BEFORE, [WHILE_EMPTY], attempt=7)
+
+
+def test_the_first_record_of_a_run_is_like_any_other() -> None:
+    store, plain = MemoryStore(), MemoryStore()
+    admitted(store, BEFORE, [WHILE_EMPTY])
+    admitted(plain, BEFORE)
+    assert store.objects == plain.objects
+
+
+def test_attempts_that_only_took_their_shards_have_stored_nothing(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.pod(1)
+    cluster.named = "other.jsonl"
+    with pytest.raises(Drifted):
+        cluster.restore(2)
+    made_of = newest_record(cluster.store)
+    assert made_of is not None
+    admitted(cluster.store, replace(made_of, images=("lr:2",)), [WHILE_EMPTY])
+
+
+@pytest.mark.parametrize("bytes_recorded", [10, 200_000], ids=["inside of an entry", "in a blob"])
+def test_once_anything_is_stored_drift_is_drift(tmp_path: Path, bytes_recorded: int) -> None:
+    cluster = Cluster(tmp_path)
+    first = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) * (1 + bytes_recorded // len(line(1))))
+    first.look()
+    made_of = newest_record(cluster.store)
+    assert made_of is not None
+    with pytest.raises(Drifted, match=r"images"):
+        admitted(cluster.store, replace(made_of, images=("lr:2",)), [WHILE_EMPTY])
+
+
+def test_an_entry_that_cannot_be_read_may_be_a_result(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    cluster.pod(1)
+    made_of = newest_record(cluster.store)
+    assert made_of is not None
+    (key, *_) = [key for key in cluster.store.objects if "/log/" in key]
+    cluster.store.objects[key] = b"?"
+    with pytest.raises(Drifted, match=r"images"):
+        admitted(cluster.store, replace(made_of, images=("lr:2",)), [WHILE_EMPTY])
 
 
 def test_the_specification_names_the_same_parts() -> None:

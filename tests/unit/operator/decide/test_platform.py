@@ -8,7 +8,14 @@ import pytest
 from builders import NOW, chore, ended, main, pod, record, restore, snapshot, sweep
 
 from sweep_operator.decide import decide
-from sweep_operator.decide.platform import STARTING_STEPS, next_step, obstacle_of, outdated, platform_problems
+from sweep_operator.decide.platform import (
+    STARTING_STEPS,
+    is_untouched,
+    next_step,
+    obstacle_of,
+    outdated,
+    platform_problems,
+)
 from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
 from sweep_operator.model.plan import CreateAttempt, DeletePod
 from sweep_operator.model.shard_record import ShardRecord, ShardState
@@ -236,3 +243,59 @@ def test_a_housekeeping_pod_is_replaced_as_well() -> None:
     assert isinstance(removal, DeletePod)
     assert removal.pod.role is Role.MERGE
     assert not decide(snapshot(sweep(complete), stuck, made_of="old"), NOW).actions
+
+
+UNMADE = {1: Creation(problem="TemplateInvalid")}
+
+
+@pytest.mark.parametrize(
+    ("records", "pods", "creations", "untouched"),
+    [
+        ([record(state=ShardState.WAITING)], [], {}, True),
+        ([record(state=ShardState.WAITING, attempt=1, signal=Signal.STOPPED)], [], {}, True),
+        ([record()], [without_image(made_of="old", deleted=True)], {}, True),
+        ([record()], [without_image(made_of="new")], {}, True),
+        ([record()], [], UNMADE, True),
+        ([record()], [without_image(made_of="old")], {}, False),
+        ([record()], [pod(made_of="new")], {}, False),
+        ([record(attempt=2)], [pod(made_of="new", deleted=True)], {2: UNMADE[1]}, False),
+        ([record()], [], {1: Creation(created_at=NOW)}, False),
+        ([record()], [], {1: Creation(uncertain=True)}, False),
+        ([record()], [], {}, False),
+        ([record(state=ShardState.WAITING, recorded=1)], [], {}, False),
+        ([record(state=ShardState.WAITING, attempt=1, signal=Signal.CONTAINER_FAILED)], [], {}, False),
+        ([record(state=ShardState.WAITING, attempt=1, signal=Signal.NODE_GONE)], [], {}, False),
+    ],
+    ids=[
+        "nothing was ever made",
+        "what was stopped has recorded nothing",
+        "the old pod goes without having started",
+        "the pod that starts is made of the same",
+        "the pod was refused",
+        "the old pod may start yet",
+        "a program runs",
+        "a program of before runs until it is gone",
+        "a pod is on its way",
+        "a pod may have been made",
+        "another process may have made a pod",
+        "an item was recorded",
+        "a program has failed",
+        "a pod went with its node, and may run there",
+    ],
+)
+def test_whether_any_program_can_have_started(
+    records: list[ShardRecord], pods: list[PodView], creations: dict[int, Creation], untouched: bool
+) -> None:
+    known = snapshot(sweep(records), *pods, creations=creations, made_of="new")
+    assert is_untouched(known, records) is untouched
+
+
+def test_the_replacement_may_be_made_of_something_else() -> None:
+    waiting_again = record(0, ShardState.WAITING, attempt=1, signal=Signal.STOPPED)
+    (order,) = decide(snapshot(sweep([waiting_again]), made_of="new"), NOW).actions
+    assert isinstance(order, CreateAttempt)
+    assert order.while_empty
+    ran = waiting_again.changed(recorded=1)
+    (order,) = decide(snapshot(sweep([ran]), made_of="new"), NOW).actions
+    assert isinstance(order, CreateAttempt)
+    assert not order.while_empty

@@ -52,3 +52,15 @@ def test_pods_say_it_whatever_their_template_says() -> None:
         view = pod_view({**made, "metadata": {**made["metadata"], "uid": "u"}})
         assert view is not None
         assert view.made_of == made_of_sha256(of, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(("allowed", "said"), [(None, "WhileEmpty"), (["Images"], "Images,WhileEmpty")])
+def test_a_sidecar_is_told_that_nothing_has_run_yet(allowed: list[str] | None, said: str) -> None:
+    of = sweep(manifest=manifest(allowDrift=allowed))
+    for order, expected in (
+        (CreateAttempt(shard=0, attempt=2, resumes=True, while_empty=True), said),
+        (CreateAttempt(shard=0, attempt=2, resumes=True), ",".join(allowed or [])),
+    ):
+        made = pod_for(of, order, settings=SETTINGS, stop_path="/stopping/x")
+        for own in made["spec"]["initContainers"]:
+            assert {"name": "SWEEP_ALLOW_DRIFT", "value": expected} in own["env"]
