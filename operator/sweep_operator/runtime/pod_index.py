@@ -21,6 +21,10 @@ class PodIndex:
         """Return the pods of one sweep; those of an earlier one of the same name are left out."""
         return tuple(pod for pod in self._by_sweep.get(key, {}).values() if pod.sweep_uid == sweep_uid)
 
+    def keys(self) -> list[Key]:
+        """Return the keys of the sweeps that have pods."""
+        return list(self._by_sweep)
+
     def by_uid(self, uid: str) -> PodView | None:
         """Return one pod by its UID, None where it is not known."""
         return self._by_uid.get(uid)
