@@ -122,7 +122,7 @@ class LeaseWatch:
         """Return the nodes from where a report is missing, and whose it is."""
         since, now = self.attentive_since(), self._wall()
         suspected: dict[str, set[Key]] = defaultdict(set)
-        for key in self._pods.keys():
+        for key in self._pods.all_keys():
             try:
                 sweep = self._sweeps.sweep(key)
             except ValueError:

@@ -21,7 +21,7 @@ class PodIndex:
         """Return the pods of one sweep; those of an earlier one of the same name are left out."""
         return tuple(pod for pod in self._by_sweep.get(key, {}).values() if pod.sweep_uid == sweep_uid)
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         """Return the keys of the sweeps that have pods."""
         return list(self._by_sweep)
 
