@@ -32,9 +32,11 @@ PAGE = (ROOT / "docs" / "reference" / "signals-and-conditions.md").read_text()
 # Where the words of conditions and events are written. Their CamelCase literals are just these words, but for a few
 # that are Kubernetes' own.
 SPEAKERS = (
+    "operator/sweep_operator/decide/budgets.py",
     "operator/sweep_operator/decide/housekeeping.py",
     "operator/sweep_operator/decide/notices.py",
     "operator/sweep_operator/decide/platform.py",
+    "operator/sweep_operator/decide/retry.py",
     "operator/sweep_operator/decide/shard.py",
     "operator/sweep_operator/decide/sidecars.py",
     "operator/sweep_operator/decide/sight.py",
@@ -53,7 +55,7 @@ SPEAKERS = (
 )
 NOT_SHOWN = {"Pod", "Succeeded", "True", "False", "Unknown", "PodInitializing", "ContainerCreating"}
 """Kubernetes' own words, which the code compares with."""
-NOT_SHOWN |= {"Settled", "Outdated"}
+NOT_SHOWN |= {"Settled", "Outdated", "Continue"}
 """Why a pod is deleted: in the plan only."""
 NOT_SHOWN |= {"ErrImagePull"}
 """It is shown under the name of what always follows it."""
