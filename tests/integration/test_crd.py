@@ -97,6 +97,8 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "the shortest interval": {"checkpoint.interval": "1s"},
     "the longest interval": {"checkpoint.interval": "1h"},
     "an interval of two units": {"checkpoint.interval": "1m30s"},
+    "no patience with nodes": {"reclaim": {"unreachableAfter": "0s", "silentAfter": "15s"}},
+    "silence that proves nothing": {"reclaim": {"silentAfter": "0s"}},
     "the longest time to flush": {"checkpoint.flushTimeout": "24h"},
     "what the program writes": {
         "checkpoint.commit": ["orbax", "torch-dcp", "step-*/DONE", "**/_OK"],
@@ -197,6 +199,14 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no duration": ({"checkpoint.interval": "ten"}, ["spec.checkpoint.interval", '"ten"', "should match"]),
     "too short": ({"checkpoint.interval": "999ms"}, ["interval is 999ms and must lie between 1s and 1h"]),
     "too long": ({"checkpoint.interval": "61m"}, ["interval is 61m and must lie between 1s and 1h"]),
+    "an impatience that pods cannot keep up with": (
+        {"reclaim.silentAfter": "14s"},
+        ["spec.reclaim.silentAfter", "silentAfter is 14s and must be 0s, for never, or lie between 15s and 1h"],
+    ),
+    "endless patience": (
+        {"reclaim.unreachableAfter": "61m"},
+        ["spec.reclaim.unreachableAfter", "unreachableAfter is 61m and must lie between 0s and 1h"],
+    ),
     "no time to flush": ({"checkpoint.flushTimeout": "0s"}, ["flushTimeout is 0s and must lie between 1s and 24h"]),
     "a marker elsewhere": (
         {"checkpoint.commit": ["orbax", "../DONE"]},
