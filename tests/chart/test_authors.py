@@ -193,7 +193,7 @@ def test_nobody_but_the_operator_writes_the_status(installed: Api) -> None:
         ("", "pods", ["update", "patch"]),
         ("", "namespaces", ["update", "patch"]),
         ("", "configmaps", ["list", "update", "patch", "delete"]),
-        ("resumable.dev", PLURAL, ["create", "update", "patch", "delete"]),
+        ("resumable.dev", PLURAL, ["create", "update", "patch"]),
         ("rbac.authorization.k8s.io", "roles", ["create", "escalate", "bind"]),
     ],
 )

@@ -27,7 +27,7 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
 INSTALLER, NODE = "installer", "namespaced-1"
 # Whoever makes a role must have what it grants. Beyond the role `admin` that is what docs/tasks/install.md names.
 INSTALLERS = [
-    {"apiGroups": ["resumable.dev"], "resources": [PLURAL], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": ["resumable.dev"], "resources": [PLURAL], "verbs": ["get", "list", "watch", "delete"]},
     {"apiGroups": ["resumable.dev"], "resources": [f"{PLURAL}/status"], "verbs": ["update"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
 ]
