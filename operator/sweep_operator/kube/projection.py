@@ -13,19 +13,17 @@ from sweep_operator.model.observed import ContainerView, NodeView, PodView, Role
 from sweep_operator.pods import names
 from sweep_operator.pods.sidecar import MIRROR, RESTORE
 
-# Taints by which clouds and autoscalers announce that a node is about to go.
-_TERMINATION_TAINTS = frozenset(
-    {
-        "ToBeDeletedByClusterAutoscaler",
-        "karpenter.sh/disrupted",
-        "karpenter.sh/disruption",
-        "aws-node-termination-handler/spot-itn",
-        "aws-node-termination-handler/asg-lifecycle-termination",
-        "remediator.kubernetes.azure.com/unschedulable",
-        "node.cloudprovider.kubernetes.io/shutdown",
-        "node.kubernetes.io/out-of-service",
-        "cloud.google.com/impending-node-termination",
-    }
+# Taints by which clouds and autoscalers announce that a node is about to go; those that say that it is off come first.
+_TERMINATION_TAINTS = (
+    "node.cloudprovider.kubernetes.io/shutdown",
+    "node.kubernetes.io/out-of-service",
+    "ToBeDeletedByClusterAutoscaler",
+    "karpenter.sh/disrupted",
+    "karpenter.sh/disruption",
+    "aws-node-termination-handler/spot-itn",
+    "aws-node-termination-handler/asg-lifecycle-termination",
+    "remediator.kubernetes.azure.com/unschedulable",
+    "cloud.google.com/impending-node-termination",
 )
 # pkg/kubelet/kubelet_node_status: the message of the Ready condition during graceful node shutdown.
 _SHUTTING_DOWN = "node is shutting down"
@@ -120,8 +118,8 @@ def node_view(node: Mapping[str, Any]) -> NodeView:
     for condition in status.get("conditions") or ():
         if condition["type"] == "Ready":
             ready = condition
-    taints = (node.get("spec") or {}).get("taints") or ()
-    terminating = next((taint["key"] for taint in taints if taint["key"] in _TERMINATION_TAINTS), "")
+    taints = {taint["key"] for taint in (node.get("spec") or {}).get("taints") or ()}
+    terminating = next((key for key in _TERMINATION_TAINTS if key in taints), "")
     return NodeView(
         name=metadata["name"],
         uid=metadata["uid"],

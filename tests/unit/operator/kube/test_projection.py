@@ -258,6 +258,12 @@ def test_taints_announce_the_end(key: str, terminating: bool) -> None:
     assert node_view(node(taints=[{"key": key, "effect": "NoSchedule"}])).terminating == (key if terminating else "")
 
 
+def test_of_several_taints_that_counts_which_says_that_the_machine_is_off() -> None:
+    keys = ("karpenter.sh/disrupted", "node.kubernetes.io/out-of-service")
+    view = node_view(node(taints=[{"key": key, "effect": "NoSchedule"} for key in keys]))
+    assert view.terminating == "node.kubernetes.io/out-of-service"
+
+
 def test_a_node_that_has_only_registered_is_not_known_to_be_ready() -> None:
     assert node_view({"metadata": {"name": "n", "uid": "u"}}).ready == "Unknown"
 
