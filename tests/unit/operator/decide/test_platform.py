@@ -224,16 +224,20 @@ def test_only_a_pod_that_cannot_start_is_replaced_by_one_of_the_new_template(the
     assert plan.status.records[0].state is (ShardState.STOPPING if goes else ShardState.ACTIVE)
 
 
-def test_its_replacement_comes_at_once_and_costs_nothing() -> None:
-    (stopping,) = decide(mended(without_image(made_of="old")), NOW).status.records
-    gone = mended(records=[stopping], user_failures=0)
-    plan = decide(snapshot(gone.sweep, absent=frozenset({1}), made_of="new"), NOW + 1)
-    (order,) = plan.actions
-    assert isinstance(order, CreateAttempt)
-    assert (order.attempt, order.replaces) == (2, None)
-    (after,) = plan.status.records
-    assert (after.signal, after.user_failures, after.setbacks) == (Signal.STOPPED, 0, 0)
-    assert plan.status.reclaims == 0
+def test_its_replacement_comes_at_once_and_costs_nothing_however_often() -> None:
+    here = record()
+    for attempt in range(1, 9):
+        stuck = without_image(attempt, made_of=f"{attempt}")
+        (stopping,) = decide(snapshot(sweep([here]), stuck, made_of=f"{attempt + 1}"), NOW).status.records
+        known = snapshot(sweep([stopping], user_failures=0), absent=frozenset({attempt}), made_of=f"{attempt + 1}")
+        plan = decide(known, NOW + 1)
+        (order,) = plan.actions
+        assert isinstance(order, CreateAttempt)
+        assert (order.attempt, order.replaces) == (attempt + 1, None)
+        (here,) = plan.status.records
+        assert (here.state, here.signal) == (ShardState.ACTIVE, Signal.STOPPED)
+        assert (here.user_failures, here.setbacks, here.barren) == (0, 0, 1)
+        assert plan.status.reclaims == 0
 
 
 def test_a_housekeeping_pod_is_replaced_as_well() -> None:
