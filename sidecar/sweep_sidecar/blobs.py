@@ -9,6 +9,7 @@ clock has to be right.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import uuid
 from collections import OrderedDict
@@ -65,7 +66,7 @@ def name_word(node: str, moment: Moment) -> str:
 
 
 class Blobs:
-    """Puts content into blobs, and knows for which of them it is too late to be referred to.
+    """Puts content into blobs, in any thread, and knows for which of them it is too late to be referred to.
 
     Content that this machine has sent a short time ago, for whichever shard of the run, is not sent again.
 
@@ -89,6 +90,7 @@ class Blobs:
         """Keys at which something was found that is not what was sent there: they are not used again."""
         self._moment = moment
         self._node = node or node_word()
+        self._lock = threading.Lock()
         self._word = ""
         self._unpublished: dict[str, Moment] = {}
         self._sent: OrderedDict[bytes, tuple[Segment, Moment]] = OrderedDict()
@@ -103,19 +105,24 @@ class Blobs:
         Unreachable
         """
         begun = self._moment()
-        self._turn_over(begun)
         digest = hashlib.sha256(data).digest()
-        # A look that the store cut short is done again from its start: what it has sent needs not be sent twice.
-        known = self._sent.get(digest)
-        if known is None:
-            self.writes += 1
-            segment = store_blob(self._store, data, nonce=self._nonce, word=self._word, damaged=self.damaged)
-            known = self._sent[digest] = segment, begun
-            if len(self._sent) > _REMEMBERED:
-                self._sent.popitem(last=False)
-        segment, begun = known
+        with self._lock:
+            self._turn_over(begun)
+            word = self._word
+            # A look that the store cut short is done again from its start: what it has sent needs not be sent twice.
+            known = self._sent.get(digest)
+            self.writes += known is None
+        segment, begun = known or (
+            store_blob(self._store, data, nonce=self._nonce, word=word, damaged=self.damaged),
+            begun,
+        )
         assert segment.blob is not None
-        self._unpublished[segment.blob] = begun
+        with self._lock:
+            self._unpublished[segment.blob] = begun
+            if word == self._word:
+                self._sent[digest] = segment, begun
+                if len(self._sent) > _REMEMBERED:
+                    self._sent.popitem(last=False)
         return segment
 
     def is_fresh(self, key: str) -> bool:

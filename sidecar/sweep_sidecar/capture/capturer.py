@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -78,7 +79,7 @@ class Capturer:
     Parameters
     ----------
     store_blob:
-        Puts bytes into the store, for all that is too large to travel in a log entry.
+        Puts bytes into the store, for all that is too large to travel in a log entry; it is called in threads.
     named:
         Path of the checkpoint whose records are counted; where it is none that can be counted, all that can are.
     progress:
@@ -108,6 +109,7 @@ class Capturer:
     _folders: frozenset[str] = frozenset()
     _torn_looks: int = 0
     _inline_left: int = 0
+    _taking_room: threading.Lock = field(default_factory=threading.Lock)
     _newest: Look | None = None
     _manifests: dict[str, tuple[Fingerprint, bool]] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
@@ -252,6 +254,7 @@ class Capturer:
         )
 
     def _groups_in(self, tree: Tree) -> list[Group]:
+        self._manifests = {path: known for path, known in self._manifests.items() if path in tree.files}
         return groups_of(
             tree,
             is_log=self._is_log,
@@ -314,10 +317,11 @@ class Capturer:
 
     def _store_piece(self, data: bytes) -> Segment:
         """Store a piece: in the next entry while there is room in it, else in a blob."""
-        if len(data) > self._inline_left:
-            return self.store_blob(data)
-        self._inline_left -= len(data)
-        return inline_segment(data)
+        with self._taking_room:
+            is_inline = len(data) <= self._inline_left
+            if is_inline:
+                self._inline_left -= len(data)
+        return inline_segment(data) if is_inline else self.store_blob(data)
 
     def _adopted(self, path: str, version: FileVersion) -> Tracked:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,6 +19,8 @@ INLINE_BYTES = 64 << 10
 TICK_NS = 50_000_000
 """A file changed more recently than this may change again without its time stamp moving (ticks of the kernel's clock
 are 1 to 10 ms; network file systems are coarser)."""
+SENT_AT_ONCE = 2
+"""So many chunks of a file are on their way to the store at a time: one is read while another waits for its answer."""
 _MOST_RESTLESS = 40
 """For so many files a look that are written to without a pause it is found out that they are; two seconds at most."""
 
@@ -165,6 +169,8 @@ def stored_version(
 ) -> FileVersion:
     """Bring a measured file into the store and return it as a version; what `previous` has is not sent again.
 
+    `store_piece` is called in threads; none of its calls is under way any more when this ends, however it does.
+
     Raises
     ------
     Unsteady
@@ -198,15 +204,21 @@ def read_measured(file: BinaryIO, measured: Measured) -> bytes:
 def _stored_chunks(
     file: BinaryIO, measured: Measured, *, there: Mapping[str, Segment], store_piece: Callable[[bytes], Segment]
 ) -> list[Segment]:
-    segments = []
+    sent: dict[str, Future[Segment]] = {}
+    under_way: deque[Future[Segment]] = deque()
     file.seek(0)
-    for size, sha256 in measured.chunks:
-        if sha256 in there:
-            segments.append(there[sha256])
-            file.seek(size, os.SEEK_CUR)
-            continue
-        chunk = file.read(size)
-        if hashlib.sha256(chunk).hexdigest() != sha256:
-            raise Unsteady
-        segments.append(store_piece(chunk))
-    return segments
+    with ThreadPoolExecutor(max_workers=SENT_AT_ONCE, thread_name_prefix="send") as pool:
+        for size, sha256 in measured.chunks:
+            if sha256 in there or sha256 in sent:
+                file.seek(size, os.SEEK_CUR)
+                continue
+            if len(under_way) >= SENT_AT_ONCE:
+                under_way.popleft().result()
+            chunk = file.read(size)
+            if hashlib.sha256(chunk).hexdigest() != sha256:
+                raise Unsteady
+            if len(measured.chunks) == 1:  # there may be thousands of small files: no thread for each of them
+                return [store_piece(chunk)]
+            sent[sha256] = pool.submit(store_piece, chunk)
+            under_way.append(sent[sha256])
+    return [there[sha256] if sha256 in there else sent[sha256].result() for _, sha256 in measured.chunks]

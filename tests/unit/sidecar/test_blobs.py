@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,6 +48,29 @@ def test_no_name_comes_back_once_either_clock_has_gone_on(boot: float, wall: flo
     clocks.advance(boot=boot, wall=wall)
     assert one.store(b"content") != before
     assert len(store.objects) == 2
+
+
+def test_what_is_on_its_way_while_names_change_is_found_by_its_old_name_no_more() -> None:
+    store, clocks = MemoryStore(), Clocks()
+    one = blobs(store, clocks)
+    on_its_way, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        on_its_way.set()
+        assert go_on.wait(30)
+
+    with ThreadPoolExecutor() as pool:
+        store.fault = lambda call, key: hang
+        slow = pool.submit(one.store, b"content")
+        assert on_its_way.wait(30)
+        store.fault = lambda call, key: None
+        clocks.advance(boot=NAME_S, wall=NAME_S)
+        one.store(b"other")
+        go_on.set()
+        before = slow.result()
+    assert before.blob is not None
+    assert one.is_fresh(before.blob)
+    assert one.store(b"content").blob != before.blob
 
 
 def test_machines_share_no_names() -> None:

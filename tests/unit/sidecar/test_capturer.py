@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from resumable_sweep._state_files import finish_interrupted, manifest_of
 from resumable_sweep.contract.manifest import manifest_path, parsed_manifest, pending_path
 from sweep_sidecar.capture.capturer import Look
+from sweep_sidecar.capture.steady import SENT_AT_ONCE
 from sweep_sidecar.content import BLOB_BYTES, ContentReader
 from sweep_sidecar.log.generation import parsed_generation
 from sweep_sidecar.store import Unreachable
@@ -320,6 +322,61 @@ def test_a_look_cut_short_by_the_store_is_done_again(shard: Shard) -> None:
     shard.store.fault = lambda call, key: None
     shard.publish(shard.capturer.look())
     assert shard.stored() == {"results.jsonl": HEADER + line(1), "big": b"x" * 100_000}
+
+
+def test_chunks_of_a_large_file_are_on_their_way_two_at_a_time_and_no_more(shard: Shard) -> None:
+    both, under_way, most = threading.Barrier(SENT_AT_ONCE), [0], [0]
+    counting = threading.Lock()
+
+    def together(call: str, key: str) -> Callable[[], None] | None:
+        def wait() -> None:
+            with counting:
+                under_way[0] += 1
+                most[0] = max(most[0], under_way[0])
+            both.wait(30)
+            with counting:
+                under_way[0] -= 1
+
+        return wait if call == "create" and key.startswith("blobs/") else None
+
+    chunks = [bytes([number]) * BLOB_BYTES for number in range(2 * SENT_AT_ONCE)]
+    # One that comes twice is sent once.
+    data = b"".join([*chunks, chunks[0]])
+    shard.write("large.bin", data)
+    shard.store.fault = together
+    look = shard.capturer.look()
+    shard.store.fault = lambda call, key: None
+    assert most == [SENT_AT_ONCE]
+    assert len(shard.blobs) == len(chunks)
+    shard.publish(look)
+    assert shard.stored()["large.bin"] == data
+
+
+def test_nothing_is_under_way_any_more_when_a_look_was_cut_short(shard: Shard) -> None:
+    first, fails, has_ended = iter([True]), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        assert fails.wait(30)
+        has_ended.set()
+
+    def fault(call: str, key: str) -> str | Callable[[], None] | None:
+        if call != "create" or not key.startswith("blobs/"):
+            return None
+        if next(first, False):
+            return hang
+        fails.set()
+        return "lost"
+
+    chunks = [bytes([number]) * BLOB_BYTES for number in range(8)]
+    shard.write("large.bin", b"".join(chunks))
+    shard.store.fault = fault
+    with pytest.raises(Unreachable):
+        shard.capturer.look()
+    assert has_ended.is_set()
+    assert len(shard.blobs) <= SENT_AT_ONCE + 1, "no more is sent where one has failed"
+    shard.store.fault = lambda call, key: None
+    shard.publish(shard.capturer.look())
+    assert shard.stored()["large.bin"] == b"".join(chunks)
 
 
 def test_blocks_of_a_large_file_that_did_not_change_are_not_sent_again(shard: Shard) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from resumable_sweep._state_files import manifest_of
 from sweep_sidecar.capture.names import TEMPORARY, fits, is_temporary
 from unit.sidecar.captured_shard import HEADER, Shard, keys, line
 
@@ -184,3 +185,16 @@ def test_a_folder_that_is_no_checkpoint_any_more_is_one_like_others_in_the_end(t
         write(shard, f"7/{number}", at=number)
         assert looked(shard) == {"7/_CHECKPOINT_METADATA", "7/data"}
     assert looked(shard) == {"7/data", *(f"7/{number}" for number in range(5))}
+
+
+def test_of_manifests_that_are_gone_nothing_is_remembered(tmp_path: Path) -> None:
+    shard = Shard(tmp_path / "snapshot")
+    for step in range(5):
+        shard.write(f"step-{step}/weights", b"data")
+        manifest = manifest_of(shard.root / f"step-{step}", {}).to_json().encode()
+        shard.write(f"step-{step}.manifest.json", manifest)
+        shard.publish(shard.capturer.look())
+        assert f"step-{step}.manifest.json" in shard.stored()
+        shutil.rmtree(shard.root / f"step-{step}")
+        (shard.root / f"step-{step}.manifest.json").unlink()
+        assert len(shard.capturer._manifests) == 1
