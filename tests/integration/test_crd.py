@@ -97,6 +97,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "the shortest interval": {"checkpoint.interval": "1s"},
     "the longest interval": {"checkpoint.interval": "1h"},
     "an interval of two units": {"checkpoint.interval": "1m30s"},
+    "no failure at all": {"budgets": {"userFailures": 0, "infrastructure": {"limit": 0}, "unexplained": 0}},
+    "a window for reclaims": {"budgets.reclaims": {"limit": 300, "window": "8760h"}},
+    "any number without progress": {"budgets.noProgressAttempts": 0},
+    "deleted at once, without a trace": {"ttlSecondsAfterFinished": 0, "keepPods": 0},
+    "merged without the failed": {"onShardFailure": "Continue"},
     "no patience with nodes": {"reclaim": {"unreachableAfter": "0s", "silentAfter": "15s"}},
     "silence that proves nothing": {"reclaim": {"silentAfter": "0s"}},
     "the longest time to flush": {"checkpoint.flushTimeout": "24h"},
@@ -197,6 +202,22 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a folder": ({"checkpoint.file": "results/"}, ["file is results/ and must be"]),
     "the sidecar's own folder": ({"checkpoint.file": ".sweep/items.jsonl"}, ["outside of .sweep"]),
     "no duration": ({"checkpoint.interval": "ten"}, ["spec.checkpoint.interval", '"ten"', "should match"]),
+    "a window too short": (
+        {"budgets.infrastructure.window": "9m"},
+        ["spec.budgets.infrastructure.window", "window is 9m and must lie between 10m and 8760h"],
+    ),
+    "reclaims without a limit": ({"budgets.reclaims": {"window": "1h"}}, ["spec.budgets.reclaims.limit", "Required"]),
+    "too many at once": (
+        {"budgets.infrastructure.limit": 301},
+        ["spec.budgets.infrastructure.limit", "301", "less than or equal to 300"],
+    ),
+    "less than no attempt": (
+        {"budgets.noProgressAttempts": -1},
+        ["spec.budgets.noProgressAttempts", "-1", "greater than or equal to 0"],
+    ),
+    "no such way on": ({"onShardFailure": "Ignore"}, ["spec.onShardFailure", '"Ignore"', '"Fail", "Continue"']),
+    "gone before it ends": ({"ttlSecondsAfterFinished": -1}, ["spec.ttlSecondsAfterFinished", "-1"]),
+    "too many pods kept": ({"keepPods": 101}, ["spec.keepPods", "101", "less than or equal to 100"]),
     "too short": ({"checkpoint.interval": "999ms"}, ["interval is 999ms and must lie between 1s and 1h"]),
     "too long": ({"checkpoint.interval": "61m"}, ["interval is 61m and must lie between 1s and 1h"]),
     "an impatience that pods cannot keep up with": (
@@ -356,7 +377,16 @@ def test_lets_the_rest_change(api: Api) -> None:
     stored["spec"] |= {
         "parallelism": 2,
         "suspend": True,
-        "budgets": {"userFailures": 9},
+        "budgets": {
+            "userFailures": 9,
+            "infrastructure": {"limit": 9, "window": "1h"},
+            "reclaims": {"limit": 9, "window": "1h"},
+            "noProgressAttempts": 9,
+            "unexplained": 9,
+        },
+        "onShardFailure": "Continue",
+        "ttlSecondsAfterFinished": 9,
+        "keepPods": 9,
         "placement": {"pools": [{"name": "a"}]},
         "completion": "ExitCode",
         "allowDrift": ["Images"],
@@ -377,7 +407,13 @@ def test_lets_the_rest_change(api: Api) -> None:
 def test_fills_in_what_was_left_out(api: Api) -> None:
     stored = create(api, sweep())
     assert stored["spec"]["suspend"] is False
-    assert stored["spec"]["budgets"] == {"userFailures": 3}
+    assert stored["spec"]["budgets"] == {
+        "userFailures": 3,
+        "infrastructure": {"limit": 100, "window": "24h"},
+        "noProgressAttempts": 5,
+        "unexplained": 5,
+    }
+    assert (stored["spec"]["onShardFailure"], stored["spec"]["keepPods"]) == ("Fail", 5)
     assert stored["spec"]["checkpoint"]["interval"] == "10s"
     # Absent means as many as there are shards, and the sweep's own uid: neither is written down.
     assert not {"parallelism", "runId"} & stored["spec"].keys()
@@ -422,6 +458,9 @@ def test_takes_a_full_status_and_keeps_every_field(api: Api) -> None:
             "eta": "3m20s",
             "startTime": moment,
             "completionTime": moment,
+            "retentionTime": moment,
+            "retried": "3,5-7",
+            "avoidedNodes": [{"name": "a", "reason": "PodRejected", "until": moment}],
             "attempts": 8,
             "merged": Merged(url="gs://b/m", sha256="1" * 64, items=60, provenance_url="gs://b/p"),
             "shards": Shards(complete="0-57,60", running="58", waiting="59", failed="61"),
