@@ -1,8 +1,8 @@
 """`retain`: delete what nobody goes back to, of a run in which attempts write all the while.
 
 Only blobs are deleted, and nobody is asked to stop for it: an entry that is not seen here refers to nothing that is
-deleted here. docs/design/2026-11-retention-beside-writers.md has the argument. Times are the store's own: an object made for the purpose says
-when this began, and a listing says how much older than that each blob is.
+deleted here. The argument is in docs/design/2026-11-retention-beside-writers.md. Times are the store's own: an object
+made for the purpose says when this began, and a listing says how much older than that each blob is.
 """
 
 from __future__ import annotations

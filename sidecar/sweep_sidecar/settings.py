@@ -64,7 +64,7 @@ class AttemptSettings:
     flush_timeout_s: float
     """How long the pod has to end and to store what it has, once it has to go."""
     take_after_s: float
-    """How long a restore that was begun ahead of time waits at most for the attempt before it to end; 0 = not at all."""
+    """How long a restore that was begun ahead of time waits at most for the attempt before to end; 0 = not at all."""
     commit: tuple[str, ...]
     """Patterns of the files by whose presence a directory is a whole checkpoint, or names of formats."""
     append: tuple[str, ...]

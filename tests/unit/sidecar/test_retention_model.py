@@ -21,7 +21,8 @@ HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 HOURS = st.sampled_from([0.5, 2.0, 5.0, 7.0, 11.0, 13.0, 25.0, 200.0])
 ON_ITS_WAY_S = 5 * HOUR_S
-"""Longer than this no request for an entry is on its way: what is built on, and said in docs/design/2026-11-retention-beside-writers.md."""
+"""Longer than this no request for an entry is on its way: what is built on, and said in
+docs/design/2026-11-retention-beside-writers.md."""
 
 
 class RetentionMachine(ShardMachine):
