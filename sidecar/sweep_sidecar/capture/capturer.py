@@ -161,7 +161,7 @@ class Capturer:
         except Torn as error:
             self._torn_looks += 1
             problem = None
-            if self._torn_looks >= _LOOKS_TO_SETTLE:
+            if last or self._torn_looks >= _LOOKS_TO_SETTLE:
                 problem = Problem(
                     "CheckpointUnstable",
                     f"the snapshot directory changes faster than it can be read ({error}): nothing new is mirrored "

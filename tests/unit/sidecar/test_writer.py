@@ -271,6 +271,23 @@ def test_an_exit_proves_nothing_where_not_all_is_stored(cluster: Cluster) -> Non
     assert writer.report.problem == "CheckpointUnstable"
 
 
+def test_an_exit_proves_nothing_where_the_last_look_was_torn(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that outlives the experiment may write to its directory without end."""
+    cluster.named = "state.bin"
+    writer = cluster.pod(1)
+    cluster.append(1, b"of step 1", "state.bin")
+    writer.look()
+    cluster.append(1, b" and of step 2", "state.bin")
+
+    def torn(one: Pass, first: Tree) -> None:
+        raise Torn("x was renamed or removed")
+
+    monkeypatch.setattr(Pass, "run", torn)
+    writer.finish(lambda: Experiment.SUCCEEDED)
+    assert writer.report.stage is Stage.SEALED
+    assert writer.report.problem == "CheckpointUnstable"
+
+
 def test_a_zombie_stops_for_good(cluster: Cluster) -> None:
     zombie = cluster.pod(1)
     cluster.append(1, HEADER)
