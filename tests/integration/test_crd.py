@@ -460,6 +460,8 @@ def test_takes_a_full_status_and_keeps_every_field(api: Api) -> None:
             "completionTime": moment,
             "retentionTime": moment,
             "retried": "3,5-7",
+            "reclaimsLastHour": 2,
+            "recentReclaims": [{"begin": moment, "count": 2}],
             "avoidedNodes": [{"name": "a", "reason": "PodRejected", "until": moment}],
             "attempts": 8,
             "merged": Merged(url="gs://b/m", sha256="1" * 64, items=60, provenance_url="gs://b/p"),
@@ -531,6 +533,7 @@ def test_kubectl_shows_how_far_a_sweep_is(control_plane: ControlPlane, api: Api)
         "attempts": 4,
         "runId": "r",
         "shards": {"complete": "0-3"},
+        "reclaimsLastHour": 1,
         "lastReclaim": {"signal": "NodeGone", **RECLAIM},
     }
     api.patch(f"{SWEEPS}/{name}/status", {"status": status | more})
@@ -544,5 +547,5 @@ def test_kubectl_shows_how_far_a_sweep_is(control_plane: ControlPlane, api: Api)
     assert head == ["NAME", "PHASE", "DONE", "TOTAL", "RUNNING", "RECLAIMS", "LOST", "ETA", "AGE"]
     assert row[:-1] == [name, "Running", "5", "9", "2", "1", "0", "3m20s"]
     head, row = shown("-o", "wide")
-    assert head[9:] == ["COMPLETE", "ATTEMPTS", "LAST-SIGNAL", "RUN-ID"]
-    assert row[9:] == ["0-3", "4", "NodeGone", "r"]
+    assert head[9:] == ["COMPLETE", "ATTEMPTS", "LAST-HOUR", "LAST-SIGNAL", "RUN-ID"]
+    assert row[9:] == ["0-3", "4", "1", "NodeGone", "r"]

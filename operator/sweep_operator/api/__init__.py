@@ -28,6 +28,7 @@ from sweep_operator.api.status import (
     Merged,
     Phase,
     Reclaim,
+    ReclaimCount,
     ResumableSweepStatus,
     Shards,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "Pool",
     "Reclaim",
     "ReclaimBudget",
+    "ReclaimCount",
     "Reclaiming",
     "ResumableSweep",
     "ResumableSweepSpec",

@@ -35,6 +35,7 @@ COLUMNS = [
     _column("Age", ".metadata.creationTimestamp", "date", "Time since the sweep was created."),
     _column("Complete", ".status.shards.complete", "string", "Shards that are complete.", wide=True),
     _column("Attempts", ".status.attempts", "integer", "Attempts made so far.", wide=True),
+    _column("Last-Hour", ".status.reclaimsLastHour", "integer", "Reclaims within the last hour.", wide=True),
     _column("Last-Signal", ".status.lastReclaim.signal", "string", "What the latest reclaim was known by.", wide=True),
     _column("Run-ID", ".status.runId", "string", "Name of the run in the store.", wide=True),
 ]

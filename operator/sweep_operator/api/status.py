@@ -77,6 +77,15 @@ class Reclaim(ApiModel):
     """Seconds from the reclaim to the replacement's creation; absent as long as there is none."""
 
 
+class ReclaimCount(ApiModel):
+    """Reclaims within five minutes."""
+
+    begin: Time
+    """When the five minutes began."""
+    count: Count
+    """How many there were."""
+
+
 class AvoidedNode(ApiModel):
     """A node that new pods are kept away from, as far as there are others."""
 
@@ -128,6 +137,8 @@ class ResumableSweepStatus(ApiModel):
     """How many pods are running."""
     reclaims: Count | None = None
     """How many pods were lost for reasons outside of the program."""
+    reclaims_last_hour: Count | None = None
+    """How many of them were in the last hour, give or take five minutes."""
     lost: Count | None = None
     """How many items were recorded in a pod that was lost before they reached the store; they run again."""
     eta: str | None = None
@@ -148,6 +159,10 @@ class ResumableSweepStatus(ApiModel):
     """The latest reclaim."""
     reclaims_by_signal: dict[str, Count] | None = None
     """How many reclaims were recognised by what."""
+    recent_reclaims: (
+        Annotated[list[ReclaimCount], Field(json_schema_extra={"x-kubernetes-list-type": "atomic"})] | None
+    ) = None
+    """The reclaims of the last hour, by five minutes."""
     images: dict[str, list[str]] | None = None
     """What attempts have run, by the image's name in the template: its digest when the first attempt ran it, and those
     that `spec.allowDrift` has let in. `loaded-` marks the digest of an image that was not pulled from a registry."""

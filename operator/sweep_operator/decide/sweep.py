@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from sweep_operator.decide import cleanup, housekeeping, pacing, platform, summary, under_way
+from sweep_operator.decide import cleanup, housekeeping, pacing, platform, rate, summary, under_way
 from sweep_operator.decide.avoiding import avoided
 from sweep_operator.decide.budgets import begun
 from sweep_operator.decide.images import known_images
@@ -125,7 +125,10 @@ class _Draft:
                 by_signal[step.reclaim.signal] = by_signal.get(step.reclaim.signal, 0) + 1
                 self.status = replace(self.status, last_reclaim=step.reclaim)
         away = avoided(self.status.avoided, before=records_before, after=self.records, now=self.now)
-        self.status = replace(self.status, reclaims_by_signal=by_signal, avoided=away)
+        new = sum(by_signal.values()) - self.status.reclaims
+        recent = rate.counted(self.status.recent_reclaims, new=new, now=self.now)
+        self.status = replace(self.status, reclaims_by_signal=by_signal, recent_reclaims=recent, avoided=away)
+        self.look_again(rate.look_again_at(recent))
         self._note_relaunch()
 
     def _note_images(self) -> None:
@@ -300,6 +303,7 @@ class _Draft:
             items_total=total,
             done=done,
             running=0 if ended else running,
+            recent_reclaims=() if ended else self.status.recent_reclaims,
             eta=eta if phase == "Running" and not self.sweep.spec.suspend else "",
             completed_at=(self.status.completed_at or self.now) if ended else None,
             records=tuple(self.records),

@@ -86,6 +86,14 @@ class AvoidedNode:
     until: float
 
 
+@dataclass(frozen=True)
+class ReclaimCount:
+    """How many reclaims there were in the five minutes from `begin` (Unix seconds)."""
+
+    begin: float
+    count: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Condition:
     """A condition of the sweep; `since` is in Unix seconds."""
@@ -117,6 +125,8 @@ class SweepStatus:
     merged: Merged | None = None
     reclaims_by_signal: Mapping[str, int] = field(default_factory=dict)
     last_reclaim: Reclaim | None = None
+    recent_reclaims: tuple[ReclaimCount, ...] = ()
+    """Those of the last hour."""
     images: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What attempts have run: digests that count as the same, by the image's name in the template."""
     avoided: tuple[AvoidedNode, ...] = ()

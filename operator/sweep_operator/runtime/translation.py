@@ -100,6 +100,9 @@ def status_of(status: api.ResumableSweepStatus, *, shards: int) -> model.SweepSt
             url=merged.url, sha256=merged.sha256, items=merged.items, provenance_url=merged.provenance_url or ""
         ),
         reclaims_by_signal=dict(status.reclaims_by_signal or {}),
+        recent_reclaims=tuple(
+            model.ReclaimCount(_seconds(each.begin) or 0.0, each.count) for each in status.recent_reclaims or ()
+        ),
         last_reclaim=None
         if last is None
         else Reclaim(
@@ -170,6 +173,9 @@ def status_manifest(status: model.SweepStatus, sweep: model.Sweep) -> dict[str, 
             relaunch_seconds=last.relaunch_seconds,
         ),
         reclaims_by_signal=dict(status.reclaims_by_signal) or None,
+        reclaims_last_hour=sum(each.count for each in status.recent_reclaims),
+        recent_reclaims=[api.ReclaimCount(begin=_time(each.begin), count=each.count) for each in status.recent_reclaims]
+        or None,
         images={name: list(digests) for name, digests in status.images.items()} or None,
         retried=status.retried or None,
         avoided_nodes=[
