@@ -41,6 +41,24 @@ def test_a_drained_node(start: Any, judge: Any, ground: Any) -> None:
     assert trial.sweep.status()["reclaimsBySignal"] == {"EvictionByEvictionAPI": 1}
 
 
+@pytest.mark.parametrize("comes_back", ["reboot", "replace"])
+def test_a_machine_that_comes_back_under_its_node_object(start: Any, judge: Any, ground: Any, comes_back: str) -> None:
+    trial = start()
+    wait_until(after_items(trial.sweep, 5), what="five durable items", seconds=120)
+    node = trial.sweep.working_pods()[0]["spec"]["nodeName"]
+    path = f"/api/v1/nodes/{node}"
+    uid = ground.testbed.api.get(path)["metadata"]["uid"]
+    if comes_back == "reboot":
+        ground.testbed.reboot(node)
+    else:
+        ground.testbed.replace(node, keep_object=True)
+    judge(trial)
+    assert ground.testbed.api.get(path)["metadata"]["uid"] == uid
+    signals = trial.sweep.status()["reclaimsBySignal"]
+    assert sum(signals.values()) == 1, "and no failure is held against the experiment"
+    assert signals.keys() <= {"NodeRebooted", "ContainerLost"}
+
+
 def test_everything_at_once(start: Any, judge: Any, ground: Any) -> None:
     trial = start()
     wait_until(after_items(trial.sweep, 3), what="three durable items", seconds=120)
