@@ -13,7 +13,7 @@ from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Role
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods.overreach import Allowance, Overreach, overreaches_of
-from sweep_operator.runtime.refusals import Refusal, refusal_of, refusal_of_overreach
+from sweep_operator.runtime.refusals import WEBHOOK_FAILED, Refusal, refusal_of, refusal_of_overreach
 
 # k8s.io/apiserver, admission/plugin/webhook: what it says of a webhook with side effects, with status 400.
 _NO_DRY_RUN = "does not support dry run"
@@ -68,7 +68,9 @@ class Gate:
                     return None
                 refusal = refusal_of(error)
                 # Room in a quota, and an API server that answers, may come at any time; the rest is the same for all.
-                if 400 <= error.status < 500 and error.status != 429 and refusal.reason != QUOTA_EXCEEDED:
+                lasting = 400 <= error.status < 500 and error.status != 429 and refusal.reason != QUOTA_EXCEEDED
+                # Each pod would wait in turn until a webhook that hangs has used up its time.
+                if lasting or refusal.reason == WEBHOOK_FAILED:
                     self._keep(key, generation, refusal)
                 return refusal
             return self._keep(key, generation, await self._refusal_of_admitted(admitted, role=role))

@@ -95,11 +95,11 @@ async def test_a_refusal_is_asked_for_again_only_after_a_while(entrance: Entranc
     assert await entrance.ask() is None
 
 
-@pytest.mark.parametrize("status", [400, 403, 422])
-async def test_a_template_that_the_api_server_refuses_is_not_shown_by_every_pod(
-    entrance: Entrance, status: int
-) -> None:
-    entrance.api.refuse[PODS] = [ApiError(status, "no")] * 2
+@pytest.mark.parametrize(
+    ("status", "said"), [(400, "no"), (403, "no"), (422, "no"), (500, 'failed calling webhook "w": timeout')]
+)
+async def test_what_is_refused_for_longer_is_not_asked_by_every_pod(entrance: Entrance, status: int, said: str) -> None:
+    entrance.api.refuse[PODS] = [ApiError(status, said)] * 2
     answers = await asyncio.gather(*(entrance.ask() for _ in range(10)))
     assert len(set(answers)) == 1
     assert answers[0] is not None
