@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from builders import NOW, crashed, ended, placed, pod, report, snapshot, sweep
+from builders import NOW, crashed, ended, placed, pod, report, restore, snapshot, sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,22 @@ def test_where_nobody_counts_items_another_generation_is_new() -> None:
         says = report(generation=generation)
         step = step_of(before, snapshot(sweep([before]), pod(), reports={1: says}), now=NOW)
         assert (step.record.barren, step.record.generation) == (barren, generation)
+
+
+@pytest.mark.parametrize("stores", [True, False], ids=["something each time", "nothing"])
+def test_what_no_attempt_could_report_is_told_by_the_restore_of_the_next(stores: bool) -> None:
+    """Nobody takes reports, and machines go without a last word."""
+    record = placed(generation=3)
+    for attempt in range(1, 12):
+        restored = json.loads(report(stage="restoring", generation=3 + attempt * stores).to_json())
+        sees = pod(**restore(0, **restored))
+        running = step_of(begun(record.changed(base=0)), snapshot(sweep([record]), sees), now=NOW).record
+        step = step_of(running, snapshot(sweep([running]), sees, nodes=[]), now=NOW)
+        if step.record.state is S.FAILED:
+            break
+        record = step.record.changed(state=S.ACTIVE, node=placed().node)
+    assert (step.record.state is S.FAILED) is not stores
+    assert attempt == (11 if stores else 5)
 
 
 def test_where_items_are_counted_another_generation_is_nothing_new() -> None:
