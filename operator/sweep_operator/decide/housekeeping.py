@@ -172,10 +172,13 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
     if pod is None:
         return _Look(housekeeping=_create(role, status, snapshot, now=now))
     container, outcome = pod.mirror, pod.outcome
-    remove = () if pod.deleted else (DeletePod(pod=pod, reason="Settled"),)
-    if pod.phase == "Succeeded" and outcome is not None:
-        return _Look(housekeeping=Housekeeping(status=status, actions=remove), outcome=outcome)
-    if container is not None and container.exit_code in _FATAL:
+    remove = (DeletePod(pod=pod, reason="Settled"),)
+    # What counts of a pod is in the status before it is deleted. So a merge that goes may have been begun before failed
+    # shards were retried, and a failure before the sweep was; only items are the same whoever has resolved them.
+    counts = not pod.deleted or role is Role.RESOLVE
+    if pod.phase == "Succeeded" and outcome is not None and counts:
+        return _Look(housekeeping=Housekeeping(status=status, actions=() if pod.deleted else remove), outcome=outcome)
+    if container is not None and container.exit_code in _FATAL and not pod.deleted:
         failure = outcome or Outcome(Exit(container.exit_code).name, f"{role} exited {container.exit_code}")
         return _Look(housekeeping=Housekeeping(status=status, actions=remove, failure=failure))
     of_node = _node_finding(pod, snapshot, now=now)
@@ -187,9 +190,11 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
                 status=status, actions=(DeletePod(pod=pod, reason=of_node.signal, grace_seconds=0),)
             )
         )
+    if pod.deleted:
+        return _Look(housekeeping=Housekeeping(status=status, again_at=of_node.again_at))
     if pod.is_terminal:
         return _Look(housekeeping=Housekeeping(status=status, actions=remove, trouble=outcome))
-    if is_outdated(pod, snapshot, now=now) and not pod.deleted:
+    if is_outdated(pod, snapshot, now=now):
         return _Look(housekeeping=Housekeeping(status=status, actions=(DeletePod(pod=pod, reason="Outdated"),)))
     trouble = outcome if container is not None and container.exit_code else None
     return _Look(housekeeping=Housekeeping(status=status, trouble=trouble, again_at=of_node.again_at))

@@ -127,3 +127,14 @@ def test_a_result_counts_even_if_its_pod_is_being_deleted() -> None:
 def test_a_pod_that_waits_for_a_node_is_let_be() -> None:
     result = resolving(chore(Role.RESOLVE, phase="Pending", node=""), nodes=[])
     assert result == Housekeeping(status=sweep().status)
+
+
+def test_what_a_merge_has_found_counts_no_more_once_its_pod_is_being_deleted() -> None:
+    # Failed shards were retried since, and have come to their end: that pod has merged without them.
+    of = sweep()
+    before = chore(Role.MERGE, phase="Succeeded", code=0, outcome=MERGED, deleted=True)
+    result = merge(of.status, snapshot(of, before), now=NOW)
+    assert (result.status.merged, result.failure, result.actions) == (None, None, ())
+    failed = chore(Role.MERGE, code=Exit.DUPLICATE_KEYS, deleted=True)
+    assert merge(of.status, snapshot(of, failed), now=NOW).failure is None
+    assert grace(merge(of.status, snapshot(of, before, nodes=[]), now=NOW)) == [0]
