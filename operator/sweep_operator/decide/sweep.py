@@ -189,6 +189,8 @@ class _Draft:
             return
         for record in [record for record in self.records if needs_heir(record, now=self.now)]:
             self._allocate_heir(record)
+        if platform.awaits_outdated(self.snapshot, self.records):
+            return
         for record in pacing.to_start(self.records, parallelism=parallelism, now=self.now):
             self._allocate(record)
         delayed = pacing.next_start(self.records)
@@ -313,6 +315,9 @@ class _Draft:
             self.events.append(SweepEvent(reason=phase, message=condition.message, warning=phase == "Failed"))
         if phase == "Running":
             self.look_again(self.now + refresh_seconds(self.sweep.spec.shards))
+        if ended:
+            # What comes after the end is decided from a status that has it; our own writes wake nobody.
+            self.look_again(self.now)
         return Plan(
             status=self.status,
             actions=tuple(self.actions),

@@ -300,3 +300,14 @@ def test_a_failed_shard_ends_the_sweep_only_when_the_others_have_ended(continues
     else:
         assert (end.status.phase, complete.reason, complete.message) == ("Failed", "ShardsFailed", said)
     assert any(isinstance(action, CreateHousekeeping) for action in end.actions) is continues
+
+
+@pytest.mark.parametrize("failures", [0, 3], ids=["again in 5 s", "the shard was the last one"])
+def test_a_sweep_that_has_just_failed_is_looked_at_again_to_go_in_the_end(failures: int) -> None:
+    of = sweep([record(user_failures=failures)], ttl_seconds=60)
+    plan = decide(snapshot(of, crashed()), NOW)
+    assert plan.status.phase == ("Failed" if failures else "Running")
+    # Its pod stays for a look at its logs, so there may be no other cause to look at it, ever.
+    assert not [action for action in plan.actions if isinstance(action, DeletePod)]
+    assert plan.look_again_at is not None
+    assert plan.look_again_at <= NOW + 60
