@@ -75,11 +75,10 @@ def is_untouched(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
     Then nothing comes from what it was before. Wherever that cannot be told, it is not so: a program of before would
     stand beside those of now, and nobody would know.
     """
-    blank = (Signal.NONE, Signal.STOPPED, Signal.DRIFT)
-    if snapshot.sweep.status.reclaims or any(each.recorded or each.signal not in blank for each in records):
-        return False
     pods = [pod for pod in snapshot.presence.pods if pod.role is Role.ATTEMPT]
-    if not snapshot.made_of or not all(_cannot_start_anew(pod, snapshot) for pod in pods):
+    if not snapshot.made_of or not _is_blank(snapshot, records):
+        return False
+    if any(not pod.is_terminal and pod.made_of != snapshot.made_of for pod in pods):
         return False
     there = {pod.attempt for pod in pods}
     under_way = (record for record in records if record.state in UNDER_WAY)
@@ -87,10 +86,24 @@ def is_untouched(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
     return all(_is_unmade(snapshot.creations.get(attempt)) for attempt in unseen)
 
 
-def _cannot_start_anew(pod: PodView, snapshot: Snapshot) -> bool:
-    if any(main.started or main.exit_code is not None for main in pod.mains):
+def awaits_outdated(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
+    """Return whether no attempt is to be made yet, because pods of before are still going and no program has started.
+
+    A kubelet may start one of them until it hears of the deletion. Whether it did is certain when the pod is gone.
+    """
+    pods = snapshot.pods_by_attempt
+    stopping = (pods.get(record.attempt) for record in records if record.state is ShardState.STOPPING)
+    going = any(pod is not None and not pod.is_terminal and _is_of_before(pod, snapshot) for pod in stopping)
+    return going and _is_blank(snapshot, records)
+
+
+def _is_blank(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
+    """Return whether nothing shows that a program of the sweep has ever started."""
+    blank = (Signal.NONE, Signal.STOPPED, Signal.DRIFT)
+    if snapshot.sweep.status.reclaims or any(each.recorded or each.signal not in blank for each in records):
         return False
-    return pod.deleted or pod.is_terminal or pod.made_of == snapshot.made_of
+    mains = (main for pod in snapshot.presence.pods if pod.role is Role.ATTEMPT for main in pod.mains)
+    return not any(main.started or main.exit_code is not None for main in mains)
 
 
 def _is_unmade(creation: Creation | None) -> bool:
@@ -111,18 +124,23 @@ def next_step(snapshot: Snapshot, *, now: float) -> float | None:
 def outdated(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[ShardRecord]:
     """Return the shards whose pod cannot start, and would be made of something else today.
 
-    Kubernetes lets nobody change a pod's template: whoever has mended the sweep's would wait for ever.
+    Kubernetes lets nobody change a pod's template: whoever has mended the sweep's would wait for ever. Where no program
+    of the sweep runs yet, pods of before that only start go with them, so that all programs are the same.
     """
     pods = snapshot.pods_by_attempt
     active = [record for record in records if record.state is ShardState.ACTIVE and record.attempt in pods]
-    return [record for record in active if is_outdated(pods[record.attempt], snapshot, now=now)]
+    of_before = [record for record in active if _is_of_before(pods[record.attempt], snapshot)]
+    stuck = [record for record in of_before if obstacle_of(pods[record.attempt], now=now) is not None]
+    return of_before if stuck and _is_blank(snapshot, records) else stuck
 
 
 def is_outdated(pod: PodView, snapshot: Snapshot, *, now: float) -> bool:
     """Return whether a pod cannot start, and would be made of something else today."""
-    if not pod.made_of or not snapshot.made_of or pod.made_of == snapshot.made_of:
-        return False
-    return obstacle_of(pod, now=now) is not None
+    return _is_of_before(pod, snapshot) and obstacle_of(pod, now=now) is not None
+
+
+def _is_of_before(pod: PodView, snapshot: Snapshot) -> bool:
+    return bool(pod.made_of and snapshot.made_of) and pod.made_of != snapshot.made_of
 
 
 def _not_scheduled(pod: PodView, *, now: float) -> Obstacle | None:

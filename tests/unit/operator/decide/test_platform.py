@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -240,6 +241,32 @@ def test_its_replacement_comes_at_once_and_costs_nothing_however_often() -> None
         assert plan.status.reclaims == 0
 
 
+def test_before_any_program_runs_pods_of_before_go_together_and_new_ones_wait_for_them() -> None:
+    records = [record(shard, attempt=shard + 1) for shard in range(3)]
+    stuck, begins = without_image(1, made_of="old"), starting(2, shard=1, made_of="old")
+    fresh = starting(3, shard=2, made_of="new")
+    plan = decide(mended(stuck, begins, fresh, records=records), NOW)
+    assert [each.state.value for each in plan.status.records] == ["S", "S", "A"]
+    going = replace(begins, deleted=True)
+    after = snapshot(sweep(plan.status.records), going, fresh, absent=frozenset({1}), made_of="new")
+    plan = decide(after, NOW + 1)
+    assert [each.state.value for each in plan.status.records] == ["W", "S", "A"], "one of before may start yet"
+    plan = decide(snapshot(sweep(plan.status.records), fresh, absent=frozenset({2}), made_of="new"), NOW + 2)
+    orders = [action for action in plan.actions if isinstance(action, CreateAttempt)]
+    assert [(order.shard, order.while_empty) for order in orders] == [(0, True), (1, True)]
+
+
+def test_once_a_program_runs_only_the_stuck_pod_goes_and_its_heir_does_not_wait() -> None:
+    records = [record(shard, attempt=shard + 1) for shard in range(3)]
+    pods = [without_image(1, made_of="old"), starting(2, shard=1, made_of="old"), pod(3, shard=2, made_of="old")]
+    plan = decide(mended(*pods, records=records), NOW)
+    assert [each.state.value for each in plan.status.records] == ["S", "A", "A"]
+    plan = decide(snapshot(sweep(plan.status.records), *pods[1:], absent=frozenset({1}), made_of="new"), NOW + 1)
+    (order,) = plan.actions
+    assert isinstance(order, CreateAttempt)
+    assert not order.while_empty, "what runs is of before: whether that may differ is for the author to say"
+
+
 def test_a_housekeeping_pod_is_replaced_as_well() -> None:
     complete = [record(0, ShardState.COMPLETE, done=1)]
     stuck = chore(Role.MERGE, phase="Pending", mirror=waiting("ErrImagePull", "gone", "sweep-merge"), made_of="old")
@@ -257,7 +284,8 @@ UNMADE = {1: Creation(problem="TemplateInvalid")}
     [
         ([record(state=ShardState.WAITING)], [], {}, True),
         ([record(state=ShardState.WAITING, attempt=1, signal=Signal.STOPPED)], [], {}, True),
-        ([record()], [without_image(made_of="old", deleted=True)], {}, True),
+        ([record()], [without_image(made_of="old", phase="Failed")], {}, True),
+        ([record()], [without_image(made_of="old", deleted=True)], {}, False),
         ([record()], [without_image(made_of="new")], {}, True),
         ([record()], [], UNMADE, True),
         ([record()], [without_image(made_of="old")], {}, False),
@@ -273,7 +301,8 @@ UNMADE = {1: Creation(problem="TemplateInvalid")}
     ids=[
         "nothing was ever made",
         "what was stopped has recorded nothing",
-        "the old pod goes without having started",
+        "the old pod has gone without having started",
+        "the old pod is told to go, and may start before it hears of it",
         "the pod that starts is made of the same",
         "the pod was refused",
         "the old pod may start yet",
