@@ -97,11 +97,13 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         "containers": [container],
         "volumes": volumes,
     }
-    for field in ("serviceAccountName", "imagePullSecrets"):
-        if template.get(field):
-            pod[field] = template[field]
-    if role is Role.RETAIN and keep.get("serviceAccountName"):
-        pod["serviceAccountName"] = keep["serviceAccountName"]
+    own = keep.get("serviceAccountName") if role is Role.RETAIN else None
+    # `serviceAccount` is the older name of the field: the API server takes it where the newer one is empty.
+    account = own or template.get("serviceAccountName") or template.get("serviceAccount")
+    if account:
+        pod["serviceAccountName"] = account
+    if template.get("imagePullSecrets"):
+        pod["imagePullSecrets"] = template["imagePullSecrets"]
     group = (template.get("securityContext") or {}).get("fsGroup")
     if group is not None:
         pod["securityContext"] = {"fsGroup": group}

@@ -91,6 +91,14 @@ def test_it_is_small_and_goes_to_any_node_under_the_sweep_s_account() -> None:
     assert spec["restartPolicy"] == "OnFailure"
 
 
+def test_the_older_name_of_the_account_counts_where_the_newer_one_is_empty() -> None:
+    containers = [{"name": "main", "image": "m"}]
+    older = {"spec": {"serviceAccount": "experimenter", "containers": containers}}
+    assert built(Role.MERGE, template=older)["spec"]["serviceAccountName"] == "experimenter"
+    both = {"spec": {**older["spec"], "serviceAccountName": "newer"}}
+    assert built(Role.MERGE, template=both)["spec"]["serviceAccountName"] == "newer"
+
+
 def test_its_name_is_the_same_every_time() -> None:
     assert built(Role.MERGE)["metadata"]["name"] == built(Role.MERGE)["metadata"]["name"]
     assert built(Role.MERGE)["metadata"]["name"] != built(Role.RESOLVE, items={"list": [1]})["metadata"]["name"]
