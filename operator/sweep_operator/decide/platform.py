@@ -45,10 +45,36 @@ class Obstacle:
 
 def platform_problems(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
     """Return what keeps pods from being made or from starting, that of most shards first."""
+    chores = [role for role in Role if _is_due(role, snapshot, records)]
     return [
         *_refused(snapshot, records),
         *_not_starting(snapshot, records, now=now),
+        *(problem for role in chores for problem in chore_problems(role, snapshot, now=now)),
     ]
+
+
+def chore_problems(role: Role, snapshot: Snapshot, *, now: float) -> list[Problem]:
+    """Return what keeps a housekeeping pod from being made or from starting."""
+    problems = []
+    creation = snapshot.housekeeping.get(role)
+    if creation is not None and creation.problem:
+        problems.append(Problem(reason=creation.problem, message=f"no {role} pod: {creation.message}"))
+    for pod in snapshot.presence.pods:
+        obstacle = obstacle_of(pod, now=now) if pod.role is role else None
+        if obstacle is not None:
+            said = f"{_pod(pod, obstacle)}: {obstacle.said}; {obstacle.mend}"
+            problems.append(Problem(reason=obstacle.reason, message=said))
+    return problems
+
+
+def _is_due(role: Role, snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
+    """Return whether a housekeeping pod is wanted: that one was refused is remembered until it is asked for again."""
+    sweep = snapshot.sweep
+    if role is Role.RESOLVE:
+        return sweep.spec.has_items and not sweep.status.items_sha256 and not sweep.spec.suspend
+    if role is Role.MERGE:
+        return all(record.state in (ShardState.COMPLETE, ShardState.FAILED) for record in records)
+    return role is Role.RETAIN and sweep.spec.keep is not None
 
 
 def obstacle_of(pod: PodView, *, now: float) -> Obstacle | None:
@@ -236,18 +262,16 @@ def _refused(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Problem
         creation = snapshot.creations.get(record.attempt)
         if creation is None or not creation.problem:
             continue
+        if record.state is ShardState.WAITING and creation.created_at is None:
+            continue  # it was stopped before, and nobody asks for it any more
         newest = refused.get(creation.problem)
         if newest is None or newest.refused_at < creation.refused_at:
             refused[creation.problem] = creation
         of.append((creation.problem, record.shard))
-    problems = [
+    return [
         Problem(reason=reason, message=f"no pod for {_shards(shards)}: {refused[reason].message}")
         for reason, shards in _grouped(of)
     ]
-    for role, creation in snapshot.housekeeping.items():
-        if creation.problem:
-            problems.append(Problem(reason=creation.problem, message=f"no {role} pod: {creation.message}"))
-    return problems
 
 
 def _not_starting(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
@@ -267,11 +291,6 @@ def _not_starting(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: fl
         pool = f", pool {snapshot.sweep.spec.pool}" if snapshot.sweep.spec.pool and not pod.node else ""
         who = f"{_shards(shards)} ({'' if len(shards) == 1 else 'first '}{_pod(pod, obstacle)}{pool})"
         problems.append(Problem(reason=obstacle.reason, message=f"{who}: {obstacle.said}; {obstacle.mend}"))
-    for pod in snapshot.presence.pods:
-        obstacle = obstacle_of(pod, now=now) if pod.role is not Role.ATTEMPT else None
-        if obstacle is not None:
-            said = f"{_pod(pod, obstacle)}: {obstacle.said}; {obstacle.mend}"
-            problems.append(Problem(reason=obstacle.reason, message=said))
     return problems
 
 

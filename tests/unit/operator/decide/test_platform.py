@@ -21,7 +21,7 @@ from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
 from sweep_operator.model.plan import CreateAttempt, DeletePod
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import Condition, Snapshot
+from sweep_operator.model.snapshot import Condition, Keep, Snapshot
 
 JUST_NOW = NOW - 10
 LONG_AGO = NOW - STARTING_STEPS[0][0]
@@ -332,3 +332,40 @@ def test_the_replacement_may_be_made_of_something_else() -> None:
     (order,) = decide(snapshot(sweep([ran]), made_of="new"), NOW).actions
     assert isinstance(order, CreateAttempt)
     assert not order.while_empty
+
+
+REFUSED = Creation(problem="PodForbidden", message="no")
+
+
+@pytest.mark.parametrize(
+    ("role", "records", "fields", "told"),
+    [
+        ("resolve", [record(state=ShardState.WAITING)], {"has_items": True}, True),
+        ("resolve", [record(state=ShardState.WAITING)], {"has_items": True, "suspend": True}, False),
+        ("resolve", [record()], {"has_items": True, "status": {"items_sha256": "0"}}, False),
+        ("merge", [record(state=ShardState.COMPLETE), record(1, ShardState.FAILED)], {}, True),
+        ("merge", [record(state=ShardState.COMPLETE), record(1)], {}, False),
+        ("retain", [record()], {"keep": Keep(generations=1, after_seconds=0)}, True),
+        ("retain", [record()], {}, False),
+    ],
+)
+def test_a_refused_chore_is_told_while_it_is_wanted(
+    role: str, records: list[ShardRecord], fields: dict[str, Any], told: bool
+) -> None:
+    known = snapshot(sweep(records, **fields), housekeeping={role: REFUSED})
+    assert bool(platform_problems(known, records, now=NOW)) is told
+
+
+@pytest.mark.parametrize(
+    ("state", "created_at", "told"),
+    [
+        (ShardState.ACTIVE, None, True),
+        (ShardState.WAITING, None, False),
+        (ShardState.WAITING, NOW - 9, True),
+    ],
+    ids=["it is asked for again", "it was stopped before it had a pod", "its pod had to go again"],
+)
+def test_a_refused_attempt_is_told_while_it_matters(state: ShardState, created_at: float | None, told: bool) -> None:
+    records = [record(0, state, attempt=1)]
+    refused = {1: replace(REFUSED, created_at=created_at)}
+    assert bool(platform_problems(snapshot(sweep(records), creations=refused), records, now=NOW)) is told

@@ -94,10 +94,10 @@ def test_problems_come_from_creations_reports_and_pods_but_not_from_rights() -> 
     records = [record(), record(1, attempt=2)]
     damaged = report(2, restore_problem="CheckpointFellBack", restore_message="went back")
     known = snapshot(
-        sweep(records),
+        sweep(records, has_items=True),
         pod(node="", unschedulable="0/3"),
         creations={2: Creation(problem="QuotaExceeded", message="exceeded quota")},
-        housekeeping={"merge": Creation(problem="PodForbidden", message="no")},
+        housekeeping={"resolve": Creation(problem="PodForbidden", message="no")},
         reports={1: report(problem="StoreUnreachable", message="no answer"), 2: damaged},
         nodes_visible=False,
     )
