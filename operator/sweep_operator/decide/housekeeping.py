@@ -12,6 +12,7 @@ from sweep_operator.decide.pacing import quota_retry_at, retry_at
 from sweep_operator.decide.platform import is_outdated
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, PodView, Role
 from sweep_operator.model.plan import Action, CreateHousekeeping, DeletePod, SweepEvent
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.snapshot import Condition, Merged, Snapshot, SweepStatus
 
 _LOOK_AT_CREATION_SECONDS = 1.0
@@ -137,6 +138,11 @@ def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepi
     after = replace(status, retained_at=now)
     again_at = _retention_due(replace(after, conditions=(condition,)))
     return Housekeeping(status=after, actions=remove, again_at=again_at, condition=condition)
+
+
+def not_retained(problem: Problem, *, now: float) -> Condition:
+    """Return what is said where retention cannot even begin."""
+    return Condition(type=RETAINED, status=False, reason=problem.reason, message=problem.message, since=now)
 
 
 def _retention_due(status: SweepStatus) -> float | None:

@@ -79,11 +79,16 @@ def _finished(snapshot: Snapshot, now: float) -> Plan:
         return Plan(status=status, actions=tuple(deletions), look_again_at=goes_at)
     retention = housekeeping.retain(status, snapshot, now=now)
     status = retention.status
-    if retention.condition is not None:
+    said = retention.condition
+    if said is None and spec.keep is not None:
+        # Nothing else tells of a sweep that has ended what keeps this pod from working.
+        found = platform.chore_problems(Role.RETAIN, snapshot, now=now)[:1]
+        said = next((housekeeping.not_retained(problem, now=now) for problem in found), None)
+    if said is not None:
         others = [condition for condition in status.conditions if condition.type != housekeeping.RETAINED]
-        conditions = summary.with_conditions(status.conditions, [*others, retention.condition])
-        status = replace(status, conditions=conditions)
-    looks = [at for at in (retention.again_at, cleanup.goes_at(status, spec)) if at is not None]
+        status = replace(status, conditions=summary.with_conditions(status.conditions, [*others, said]))
+    times = (retention.again_at, cleanup.goes_at(status, spec), platform.next_step(snapshot, now=now))
+    looks = [at for at in times if at is not None]
     return Plan(status=status, actions=(*deletions, *retention.actions), look_again_at=min(looks, default=None))
 
 

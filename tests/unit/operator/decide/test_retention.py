@@ -16,8 +16,9 @@ from sweep_operator.decide.housekeeping import (
     Housekeeping,
     retain,
 )
+from sweep_operator.decide.platform import STARTING_STEPS
 from sweep_operator.decide.sweep import decide
-from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.observed import Creation, PodView, Role
 from sweep_operator.model.plan import CreateHousekeeping, DeletePod
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.snapshot import Condition, Keep, Merged
@@ -130,6 +131,36 @@ def test_once_more_after_the_end_and_never_again() -> None:
     assert plan.status.phase == "Complete"
     ended = decide(snapshot(replace(of, status=plan.status)), NOW + 9 * DAY)
     assert (ended.actions, ended.look_again_at) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("pods", "creations", "reason"),
+    [
+        ([], {"retain": Creation(problem="TemplateForbidden", message="no", retry_at=NOW + 15)}, "TemplateForbidden"),
+        ([chore(Role.RETAIN, phase="Pending", node="", unschedulable="0/3", created_at=NOW + 1)], {}, "Unschedulable"),
+    ],
+    ids=["refused", "cannot start"],
+)
+def test_what_keeps_it_from_working_is_told_after_the_sweep_s_end_too(
+    pods: list[PodView], creations: dict[str, Creation], reason: str
+) -> None:
+    status = {"phase": "Complete", "completed_at": NOW, "merged": MERGED, "conditions": ()}
+    of = sweep([record(state=ShardState.COMPLETE)], keep=KEEP, status=status)
+    told = decide(snapshot(of, *pods, housekeeping=creations), NOW + 5).status
+    assert [(each.type, each.status, each.reason) for each in told.conditions] == [(RETAINED, False, reason)]
+    # It is no retention that has failed: the pod is still due, and what becomes of it replaces what was said.
+    assert told.retained_at is None
+    again = decide(snapshot(replace(of, status=told), *pods, housekeeping=creations), NOW + 8)
+    assert again.status == told
+    done = decide(snapshot(replace(of, status=told), over(created_at=NOW + 60)), NOW + 90).status
+    assert [(each.status, each.reason) for each in done.conditions] == [(True, RETAINED)]
+
+
+def test_a_start_that_takes_long_after_the_end_is_looked_at() -> None:
+    status = {"phase": "Complete", "completed_at": NOW, "merged": MERGED, "conditions": ()}
+    of = sweep([record(state=ShardState.COMPLETE)], keep=KEEP, status=status)
+    pod = chore(Role.RETAIN, phase="Pending", node="", created_at=NOW + 1)
+    assert decide(snapshot(of, pod), NOW + 5).look_again_at == NOW + 1 + STARTING_STEPS[0][0]
 
 
 def test_a_failed_sweep_loses_nothing_more() -> None:
