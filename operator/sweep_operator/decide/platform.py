@@ -129,7 +129,14 @@ def _is_blank(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
     if snapshot.sweep.status.reclaims or any(each.recorded or each.signal not in blank for each in records):
         return False
     mains = (main for pod in snapshot.presence.pods if pod.role is Role.ATTEMPT for main in pod.mains)
-    return not any(main.started or main.exit_code is not None for main in mains)
+    return not any(_has_begun(main) for main in mains)
+
+
+def _has_begun(main: ContainerView) -> bool:
+    if main.exit_reason == "ContainerStatusUnknown":
+        # So the kubelet ends containers that it does not find, those of a deleted pod that have never been there, too.
+        return bool(main.image_id)
+    return main.started or main.exit_code is not None
 
 
 def _is_unmade(creation: Creation | None) -> bool:

@@ -57,6 +57,8 @@ NOT_SHOWN = {"Pod", "Succeeded", "True", "False", "Unknown", "PodInitializing", 
 """Kubernetes' own words, which the code compares with."""
 NOT_SHOWN |= {"Settled", "Outdated", "Continue"}
 """Why a pod is deleted: in the plan only."""
+NOT_SHOWN |= {"ContainerStatusUnknown"}
+"""A kubelet's word for a container that it does not find."""
 NOT_SHOWN |= {"ErrImagePull"}
 """It is shown under the name of what always follows it."""
 NOT_SHOWN |= {"Restored", "FreshStart", "Resolved"}

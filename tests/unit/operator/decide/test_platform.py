@@ -276,6 +276,7 @@ def test_a_housekeeping_pod_is_replaced_as_well() -> None:
     assert not decide(snapshot(sweep(complete), stuck, made_of="old"), NOW).actions
 
 
+NEVER_THERE = ended(137, reason="ContainerStatusUnknown", at=None)
 UNMADE = {1: Creation(problem="TemplateInvalid")}
 
 
@@ -285,6 +286,13 @@ UNMADE = {1: Creation(problem="TemplateInvalid")}
         ([record(state=ShardState.WAITING)], [], {}, True),
         ([record(state=ShardState.WAITING, attempt=1, signal=Signal.STOPPED)], [], {}, True),
         ([record()], [without_image(made_of="old", phase="Failed")], {}, True),
+        ([record()], [pod(made_of="old", phase="Failed", mains=(NEVER_THERE,))], {}, True),
+        (
+            [record()],
+            [pod(made_of="old", phase="Failed", mains=(replace(NEVER_THERE, image_id="x@sha256:1"),))],
+            {},
+            False,
+        ),
         ([record()], [without_image(made_of="old", deleted=True)], {}, False),
         ([record()], [without_image(made_of="new")], {}, True),
         ([record()], [], UNMADE, True),
@@ -302,6 +310,8 @@ UNMADE = {1: Creation(problem="TemplateInvalid")}
         "nothing was ever made",
         "what was stopped has recorded nothing",
         "the old pod has gone without having started",
+        "the kubelet has ended a container that never was",
+        "the kubelet has lost a container that ran",
         "the old pod is told to go, and may start before it hears of it",
         "the pod that starts is made of the same",
         "the pod was refused",
