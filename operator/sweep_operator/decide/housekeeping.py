@@ -120,7 +120,9 @@ def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepi
     if pod.deleted:
         return nothing
     remove = (DeletePod(pod=pod, reason="Settled"),)
-    if pod.created_at <= max(status.retained_at or 0.0, status.completed_at or 0.0):
+    if _made_at(pod, snapshot.housekeeping.get(Role.RETAIN)) <= max(
+        status.retained_at or 0.0, status.completed_at or 0.0
+    ):
         # Its end stands in the status; or it has begun before the sweep's, after which there is more to delete.
         return replace(nothing, actions=remove)
     outcome, exit_code = pod.outcome, pod.mirror.exit_code if pod.mirror else None
@@ -138,6 +140,16 @@ def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepi
     after = replace(status, retained_at=now)
     again_at = _retention_due(replace(after, conditions=(condition,)))
     return Housekeeping(status=after, actions=remove, again_at=again_at, condition=condition)
+
+
+def _made_at(pod: PodView, creation: Creation | None) -> float:
+    """Return when a pod was made, by the clock that writes the status where that is known.
+
+    By the API server's, were that behind, each pod made after the sweep's end would seem to be one of before.
+    """
+    if creation is None or creation.created_at is None or creation.seen:
+        return pod.created_at
+    return float(int(creation.created_at))  # whole seconds, as the status keeps them
 
 
 def not_retained(problem: Problem, *, now: float) -> Condition:

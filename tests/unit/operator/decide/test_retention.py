@@ -156,6 +156,17 @@ def test_what_keeps_it_from_working_is_told_after_the_sweep_s_end_too(
     assert [(each.status, each.reason) for each in done.conditions] == [(True, RETAINED)]
 
 
+def test_it_is_begun_once_though_the_api_server_s_clock_is_behind() -> None:
+    status = {"phase": "Complete", "completed_at": NOW, "merged": MERGED, "conditions": ()}
+    of = sweep([record(state=ShardState.COMPLETE)], keep=KEEP, status=status)
+    pod = chore(Role.RETAIN, created_at=NOW - 30)
+    made = {"retain": Creation(created_at=NOW + 1)}
+    assert decide(snapshot(of, pod, housekeeping=made), NOW + 2).actions == ()
+    # Whoever made the one that was there already did so at an unknown time.
+    found = {"retain": Creation(created_at=NOW + 1, seen=True)}
+    assert decide(snapshot(of, pod, housekeeping=found), NOW + 2).actions == (DeletePod(pod=pod, reason="Settled"),)
+
+
 def test_a_start_that_takes_long_after_the_end_is_looked_at() -> None:
     status = {"phase": "Complete", "completed_at": NOW, "merged": MERGED, "conditions": ()}
     of = sweep([record(state=ShardState.COMPLETE)], keep=KEEP, status=status)
