@@ -115,12 +115,23 @@ def is_untouched(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
 def awaits_outdated(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
     """Return whether no attempt is to be made yet, because pods of before are still going and no program has started.
 
-    A kubelet may start one of them until it hears of the deletion. Whether it did is certain when the pod is gone.
+    A kubelet may start one of them until it hears of the deletion. Whether it did is certain when the pod is gone, not
+    yet when its sidecar has sealed. Of a node that does not answer nobody knows when that will be.
     """
-    pods = snapshot.pods_by_attempt
-    stopping = (pods.get(record.attempt) for record in records if record.state is ShardState.STOPPING)
-    going = any(pod is not None and not pod.is_terminal and _is_of_before(pod, snapshot) for pod in stopping)
-    return going and _is_blank(snapshot, records)
+    staying = {
+        attempt
+        for record in records
+        if record.state in (ShardState.ACTIVE, ShardState.LEAVING)
+        for attempt in record.attempts
+    }
+    going = (pod for pod in snapshot.pods_by_attempt.values() if pod.attempt not in staying and not pod.is_terminal)
+    awaited = any(_is_of_before(pod, snapshot) and _is_answered_for(pod, snapshot) for pod in going)
+    return awaited and _is_blank(snapshot, records)
+
+
+def _is_answered_for(pod: PodView, snapshot: Snapshot) -> bool:
+    node = snapshot.presence.nodes.get(pod.node)
+    return node is None or node.ready == "True"
 
 
 def _is_blank(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import NOW, chore, ended, main, pod, record, restore, snapshot, sweep
+from builders import NOW, chore, ended, main, node, pod, record, report, restore, snapshot, sweep
 
+from resumable_sweep.contract.report import Stage
 from sweep_operator.decide import decide
 from sweep_operator.decide.platform import (
     STARTING_STEPS,
@@ -17,7 +18,7 @@ from sweep_operator.decide.platform import (
     outdated,
     platform_problems,
 )
-from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
+from sweep_operator.model.observed import ContainerView, Creation, NodeView, PodView, Role
 from sweep_operator.model.plan import CreateAttempt, DeletePod
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
@@ -254,6 +255,16 @@ def test_before_any_program_runs_pods_of_before_go_together_and_new_ones_wait_fo
     plan = decide(snapshot(sweep(plan.status.records), fresh, absent=frozenset({2}), made_of="new"), NOW + 2)
     orders = [action for action in plan.actions if isinstance(action, CreateAttempt)]
     assert [(order.shard, order.while_empty) for order in orders] == [(0, True), (1, True)]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "made"), [([node()], 0), ([node(ready="Unknown")], 1)], ids=["it answers", "it does not"]
+)
+def test_that_the_sidecar_has_sealed_does_not_tell_that_the_pod_is_gone(nodes: list[NodeView], made: int) -> None:
+    going = without_image(1, made_of="old", deleted=True)
+    known = {"reports": {1: report(stage=Stage.SEALED)}, "nodes": nodes, "made_of": "new"}
+    plan = decide(snapshot(sweep([record(state=ShardState.STOPPING)]), going, **known), NOW)
+    assert sum(isinstance(action, CreateAttempt) for action in plan.actions) == made
 
 
 def test_once_a_program_runs_only_the_stuck_pod_goes_and_its_heir_does_not_wait() -> None:
