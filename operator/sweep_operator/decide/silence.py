@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resumable_sweep.contract.report import HEARTBEAT_SECONDS
-from sweep_operator.decide.classify import Finding
+from sweep_operator.decide.classify import Finding, failure_of, has_failed
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord
@@ -76,6 +76,9 @@ def judged_by_silence(
     least = max(patience / 2, MISSED_RENEWALS * lease.renewal_seconds)
     if last is None or now - last < patience or lease.unrenewed_seconds < least:
         return finding
+    if has_failed(pod):
+        # The program had crashed, and its pod was still to end, when the machine fell silent: its own failure stays so.
+        return failure_of(pod, now=now)
     said = (
         f"no report for {now - last:.0f} s, and the Lease of node {pod.node} was not renewed for "
         f"{lease.unrenewed_seconds:.0f} s"

@@ -101,6 +101,15 @@ def test_what_is_waited_for(seen: Snapshot) -> None:
     assert verdict(seen) is Signal.NONE
 
 
+def test_a_crash_that_was_published_before_the_silence_stays_one() -> None:
+    seen = known(pods=(pod(mains=(ended(1),)),))
+    assert verdict(seen) is Signal.CONTAINER_FAILED
+
+
+def test_a_container_that_a_signal_ended_before_the_silence_is_no_crash() -> None:
+    assert verdict(known(pods=(pod(mains=(ended(137),)),))) is Signal.NODE_SILENT
+
+
 def test_other_evidence_goes_first() -> None:
     other = Finding(signal=Signal.POD_DELETED, message="the pod was deleted, not by the operator")
     seen = known()
