@@ -155,8 +155,14 @@ class Theatre:
         try:
             wait_until(holds, what=what, seconds=seconds)
         except Exception as error:
-            raise AssertionError(f"{error}; status: {json.dumps(self.status(), indent=1)}") from error
+            raise AssertionError(f"{error}; {self._told()}") from error
         return found[-1]
+
+    def _told(self) -> str:
+        try:
+            return f"status: {json.dumps(self.status(), indent=1)}"
+        except ApiError as error:
+            return f"no status: {error}"
 
     def wait_for_attempts(self, *shards: int) -> list[dict[str, Any]]:
         """Wait until just these shards have a live pod each."""

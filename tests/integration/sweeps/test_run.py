@@ -66,7 +66,8 @@ def test_deleting_the_sweep_removes_its_pods(stage: Any) -> None:
     stage.resolve()
     stage.wait_for_attempts(0, 1)
     stage.api.delete(f"{stage.sweeps}/lr")
-    stage.wait(lambda: not stage.live(), "the pods to be collected")
+    # The garbage collector learns of a definition that is new only every 30 s.
+    stage.wait(lambda: not stage.live(), "the pods to be collected", seconds=60)
 
 
 def test_a_program_that_knows_its_items_itself(stage: Any) -> None:
