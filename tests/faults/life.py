@@ -5,6 +5,7 @@ So whatever is struck, the same schedule makes the same requests in the same ord
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import functools
 import hashlib
@@ -148,7 +149,7 @@ class _Steps:
         return _outcome(lambda: command._restore(os.environ)) | {"keys": self._recorded()}
 
     def merge(self) -> dict[str, Any]:
-        return _outcome(lambda: command._merge(os.environ))
+        return _outcome(lambda: command._merge(os.environ, argparse.Namespace(partial=False)))
 
     def begin(self) -> dict[str, Any]:
         """Start the mirror, or start it again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import urllib.parse
 import urllib.request
 from typing import Any
 
@@ -24,20 +25,37 @@ class MovingTag:
     def __init__(self, registry_address: str, reference: str) -> None:
         name, _, tag = reference.partition("/")[2].rpartition(":")
         self.reference = f"{reference.rpartition(':')[0]}:moving"
-        self._url = f"http://{registry_address}/v2/{name}/manifests"
-        request = urllib.request.Request(f"{self._url}/{tag}", headers={"Accept": _TYPES})
+        self._repository = f"http://{registry_address}/v2/{name}"
+        request = urllib.request.Request(f"{self._repository}/manifests/{tag}", headers={"Accept": _TYPES})
         with _opener().open(request, timeout=30) as answer:
             self._type, self.right = answer.headers["Content-Type"], answer.read()
-        # The same layers under another digest: what is wrong with such an image nobody could tell from its results.
-        self.wrong = json.dumps({**json.loads(self.right), "annotations": {"moved": "yes"}}).encode()
+        # The same layers: what is wrong with such an image nobody could tell from its results. Not the same
+        # configuration, by which a node knows an image: it would tell either digest of one that it has under two.
+        manifest = json.loads(self.right)
+        with _opener().open(f"{self._repository}/blobs/{manifest['config']['digest']}", timeout=30) as answer:
+            changed = json.dumps({**json.loads(answer.read()), "author": "somebody else"}).encode()
+        manifest["config"] |= {"digest": self._uploaded(changed), "size": len(changed)}
+        self.wrong = json.dumps(manifest).encode()
 
     def point_at(self, manifest: bytes) -> str:
         """Let the tag mean this image, and return its digest."""
         request = urllib.request.Request(
-            f"{self._url}/moving", data=manifest, method="PUT", headers={"Content-Type": self._type}
+            f"{self._repository}/manifests/moving", data=manifest, method="PUT", headers={"Content-Type": self._type}
         )
         _opener().open(request, timeout=30).close()
         return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+    def _uploaded(self, blob: bytes) -> str:
+        digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
+        begin = urllib.request.Request(f"{self._repository}/blobs/uploads/", method="POST")
+        with _opener().open(begin, timeout=30) as answer:
+            place = urllib.parse.urljoin(self._repository, answer.headers["Location"])
+        end = f"{place}{'&' if '?' in place else '?'}digest={urllib.parse.quote(digest)}"
+        request = urllib.request.Request(
+            end, data=blob, method="PUT", headers={"Content-Type": "application/octet-stream"}
+        )
+        _opener().open(request, timeout=30).close()
+        return digest
 
 
 def _opener() -> urllib.request.OpenerDirector:
