@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,3 +51,27 @@ class Command:
 def files_in(folder: Path) -> dict[str, bytes]:
     """What lies below `folder`, by its path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def with_program(folder: Path, text: str) -> Iterator[None]:
+    """Let `folder` hold the module `work`, and forget in the end what was imported of it."""
+    (folder / "work.py").write_text(text)
+    modules, path = set(sys.modules), list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            if "work" in name.split("."):
+                del sys.modules[name]
+
+
+def results(command: Command, log: str = "log.jsonl") -> list[Any]:
+    """The results in a log, in the order of their keys."""
+    return [line["result"] for line in sorted(command("export", log, "--partial").lines, key=lambda line: line["key"])]
+
+
+def python(text: str) -> list[str]:
+    """The words that have the command run a Python program."""
+    return ["--", sys.executable, "-c", text]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from resumable_sweep._identity import run_id_of, run_log_path
 from resumable_sweep._seeds import seed_of
 from resumable_sweep.contract.canonical import canonical_json
 from resumable_sweep.contract.items import items_of_list, lines_of
-from unit.library.commanded import Command, files_in
+from unit.library.commanded import Command, files_in, python, results, with_program
 
 PROGRAM = """
 import asyncio, json, os, time
@@ -40,28 +39,15 @@ DEADLINE = 30.0
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "work.py").write_text(PROGRAM)
-    return tmp_path
+    with with_program(tmp_path, PROGRAM):
+        yield tmp_path
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], folder: Path) -> Iterator[Command]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield Command(capsys)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if "work" in name.split("."):
-            del sys.modules[name]
-
-
-def results(command: Command, log: str = "log.jsonl") -> list[Any]:
-    return [line["result"] for line in sorted(command("export", log, "--partial").lines, key=lambda line: line["key"])]
-
-
-def python(text: str) -> list[str]:
-    return ["--", sys.executable, "-c", text]
+def command(capsys: pytest.CaptureFixture[str], folder: Path) -> Command:
+    return Command(capsys)
 
 
 # What is run.

@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from resumable_sweep import ResumableSweep
 from resumable_sweep._command import children
 from resumable_sweep.contract.log_format import line_of
-from unit.library.commanded import Command
+from unit.library.commanded import Command, python, results, with_program
 
 PROGRAM = """
 import os
@@ -33,28 +32,15 @@ DEADLINE = 30.0
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "work.py").write_text(PROGRAM)
-    return tmp_path
+    with with_program(tmp_path, PROGRAM):
+        yield tmp_path
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], folder: Path) -> Iterator[Command]:
-    modules, path = set(sys.modules), list(sys.path)
-    yield Command(capsys)
-    sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if "work" in name.split("."):
-            del sys.modules[name]
-
-
-def results(command: Command, log: str = "log.jsonl") -> list[Any]:
-    return [line["result"] for line in sorted(command("export", log, "--partial").lines, key=lambda line: line["key"])]
-
-
-def python(text: str) -> list[str]:
-    return ["--", sys.executable, "-c", text]
+def command(capsys: pytest.CaptureFixture[str], folder: Path) -> Command:
+    return Command(capsys)
 
 
 def started(words: list[str]) -> subprocess.Popen[str]:
