@@ -52,18 +52,24 @@ class Trial:
     started: float
 
 
+def all_nodes_of(ground: Ground) -> None:
+    """Bring back what an earlier test took away or cordoned."""
+    assert ground.testbed is not None
+    ground.testbed.up(nodes=SPOT_NODES + 1, spot=SPOT_NODES)
+    cluster = ground.cluster()
+    for node in cluster.get("/api/v1/nodes")["items"]:
+        if node["spec"].get("unschedulable"):
+            cluster.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"spec": {"unschedulable": False}})
+
+
 @pytest.fixture
 def start(ground: Ground) -> Iterator[Callable[..., Trial]]:
     """Applies a sweep on a cluster whose nodes are all there, and removes it afterwards."""
     trials: list[Trial] = []
 
     def apply(**spec: Any) -> Trial:
-        assert ground.testbed is not None
-        ground.testbed.up(nodes=SPOT_NODES + 1, spot=SPOT_NODES)
+        all_nodes_of(ground)
         cluster = ground.cluster()
-        for node in cluster.get("/api/v1/nodes")["items"]:
-            if node["spec"].get("unschedulable"):
-                cluster.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"spec": {"unschedulable": False}})
         sweep = Sweep(cluster, namespace=NAMESPACE, name=f"trial-{next(_numbers)}")
         started = time.monotonic()
         sweep.apply(manifest_of(ground, name=sweep.name, namespace=NAMESPACE, **{**SPEC, **spec}))

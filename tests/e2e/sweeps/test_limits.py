@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.sweeps.conftest import SPEC, Trial
+from e2e.sweeps.conftest import SPEC, Trial, all_nodes_of
 from trial.cluster import wait_until
 from trial.ground import Ground
 from trial.observer import Observer
@@ -28,11 +28,14 @@ LIMITS = {
 }
 # What Pod Security's `restricted` asks of a program; it says nothing of the sidecar, which has to fit by itself.
 CONTAINER = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+# Without a GPU nothing else keeps the program off the machine on which the operator runs, and which would be struck.
+POOL = {"name": "spot", "nodeSelector": {"cloud.google.com/gke-spot": "true"}}
 POD = {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 @pytest.fixture
 def limited(ground: Ground) -> Iterator[Trial]:
+    all_nodes_of(ground)
     cluster = ground.cluster()
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE, "labels": labels}})
@@ -43,7 +46,7 @@ def limited(ground: Ground) -> Iterator[Trial]:
         what="the quota to be counted",
         seconds=30,
     )
-    manifest = manifest_of(ground, name="limited", namespace=NAMESPACE, **SPEC)
+    manifest = manifest_of(ground, name="limited", namespace=NAMESPACE, placement={"pools": [POOL]}, **SPEC)
     pod = manifest["spec"]["template"]["spec"]
     pod["securityContext"] = POD
     for container in pod["containers"]:
