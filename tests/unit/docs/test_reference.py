@@ -33,6 +33,8 @@ PAGE = (ROOT / "docs" / "reference" / "signals-and-conditions.md").read_text()
 # that are Kubernetes' own.
 SPEAKERS = (
     "operator/sweep_operator/decide/budgets.py",
+    "operator/sweep_operator/decide/conditions.py",
+    "operator/sweep_operator/decide/finished.py",
     "operator/sweep_operator/decide/housekeeping.py",
     "operator/sweep_operator/decide/notices.py",
     "operator/sweep_operator/decide/platform.py",
