@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from sweep_operator.decide.missing import Sought, is_on_its_way, missing
 from sweep_operator.decide.silence import listened_to
@@ -24,7 +25,9 @@ from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.tokens import TokenReviewer
 from sweep_operator.runtime.work_queue import Key
 
-_REQUESTS_IN_FLIGHT = 50
+_T = TypeVar("_T")
+
+REQUESTS_IN_FLIGHT = 50
 
 
 class Gatherer:
@@ -104,13 +107,7 @@ class Gatherer:
         cached = {pod.attempt for pod in pods if pod.role is Role.ATTEMPT}
         self._attempts.saw(sweep.uid, cached)
         sought = missing(sweep.status.records, pods=pods, creations=self._attempts.of(sweep.uid), now=self._clock())
-        in_flight = asyncio.Semaphore(_REQUESTS_IN_FLIGHT)
-
-        async def ask_for(pod: Sought) -> PodView | None:
-            async with in_flight:
-                return await self._ask_for(sweep, pod)
-
-        found = await asyncio.gather(*(ask_for(pod) for pod in sought))
+        found = await _at_once(self._ask_for(sweep, pod) for pod in sought)
         pods += [pod for pod in found if pod is not None]
         return {asked.attempt for asked, pod in zip(sought, found, strict=True) if pod is None}
 
@@ -134,10 +131,9 @@ class Gatherer:
         if not self._nodes.forbidden:
             current = {attempt for record in sweep.status.records for attempt in record.attempts}
             awaited = {pod.node for pod in pods if pod.role is not Role.ATTEMPT or pod.attempt in current}
-            for name in sorted(awaited - nodes.keys() - {""}):
-                node = await self._ask_for_node(name)
-                if node is not None:
-                    nodes[name] = node
+            unknown = sorted(awaited - nodes.keys() - {""})
+            found = await _at_once(self._ask_for_node(name) for name in unknown)
+            nodes |= {name: node for name, node in zip(unknown, found, strict=True) if node is not None}
         return nodes
 
     async def _ask_for_node(self, name: str) -> NodeView | None:
@@ -155,3 +151,14 @@ class Gatherer:
             if role not in there and not is_on_its_way(creation, now=self._clock()):
                 self._attempts.forget_housekeeping(sweep.uid, role)
         return self._attempts.housekeeping_of(sweep.uid)
+
+
+async def _at_once(requests: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Return the answers, in order: that there are many to ask for must not make the look long, nor be a flood."""
+    in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+
+    async def bounded(request: Coroutine[Any, Any, _T]) -> _T:
+        async with in_flight:
+            return await request
+
+    return await asyncio.gather(*(bounded(request) for request in requests))

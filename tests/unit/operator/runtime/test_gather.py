@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from sweep_operator.pods import names
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.attention import Attention
-from sweep_operator.runtime.gather import Gatherer
+from sweep_operator.runtime.gather import REQUESTS_IN_FLIGHT, Gatherer
 from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
@@ -142,6 +143,28 @@ async def test_a_node_too_new_for_the_cache_is_not_gone() -> None:
     assert list((await desk.gather()).presence.nodes) == ["new"]
     del desk.api.objects[paths.node("new")]
     assert list((await desk.gather()).presence.nodes) == []
+
+
+async def test_new_nodes_are_asked_for_at_once_and_not_all_of_hundreds() -> None:
+    count = 3 * REQUESTS_IN_FLIGHT
+    desk = Desk(*(record(shard, attempt=shard + 1) for shard in range(count)))
+    desk.show(*(pod(shard + 1, shard=shard, node=f"new-{shard}") for shard in range(count)))
+    asked, in_flight, get = [0], [0], desk.api.get
+
+    async def slow_get(path: str, query: Any = None) -> dict[str, Any]:
+        in_flight[0] += 1
+        asked[0] = max(asked[0], in_flight[0])
+        # All that are to be asked at once have been when nothing else is left to run.
+        for _ in range(2 * count):
+            await asyncio.sleep(0)
+        in_flight[0] -= 1
+        return await get(path, query)
+
+    desk.api.get = slow_get  # type: ignore[method-assign]
+    for shard in range(0, count, 2):
+        desk.api.objects[paths.node(f"new-{shard}")] = {"metadata": {"name": f"new-{shard}", "uid": "u"}, "status": {}}
+    assert len((await desk.gather()).presence.nodes) == count / 2
+    assert asked[0] == REQUESTS_IN_FLIGHT
 
 
 async def test_nodes_that_may_not_be_read_are_not_asked_for() -> None:
