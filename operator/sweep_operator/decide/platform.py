@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sweep_operator.decide.sidecars import STARTING
+from sweep_operator.decide.wording import which_shards
 from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
 from sweep_operator.model.problem import Problem, clipped
-from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState, index_ranges
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
 
@@ -29,7 +30,6 @@ _OF_IMAGE = (
 # pkg/kubelet/container/sync_result.go and pkg/kubelet/kuberuntime.
 _OF_CONFIGURATION = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 
-_RANGES_TOLD = 10
 _REPLACED = "the pod is replaced when spec changes"
 
 
@@ -287,7 +287,7 @@ def _refused(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Problem
             refused[creation.problem] = creation
         of.append((creation.problem, record.shard))
     return [
-        Problem(reason=reason, message=f"no pod for {_shards(shards)}: {refused[reason].message}")
+        Problem(reason=reason, message=f"no pod for {which_shards(shards)}: {refused[reason].message}")
         for reason, shards in _grouped(of)
     ]
 
@@ -307,21 +307,10 @@ def _not_starting(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: fl
     for key, shards in _grouped(of):
         pod, obstacle = first[key]
         pool = f", pool {snapshot.sweep.spec.pool}" if snapshot.sweep.spec.pool and not pod.node else ""
-        who = f"{_shards(shards)} ({'' if len(shards) == 1 else 'first '}{_pod(pod, obstacle)}{pool})"
+        who = f"{which_shards(shards)} ({'' if len(shards) == 1 else 'first '}{_pod(pod, obstacle)}{pool})"
         problems.append(Problem(reason=obstacle.reason, message=f"{who}: {obstacle.said}; {obstacle.mend}"))
     return problems
 
 
 def _pod(pod: PodView, obstacle: Obstacle) -> str:
     return f"pod {pod.name}" + (f", container {obstacle.container}" if obstacle.container else "")
-
-
-def _shards(shards: Sequence[int]) -> str:
-    """Return which shards it is, as ranges: of many ranges the first, for the cause is to be read, too."""
-    ordered = sorted(shards)
-    ranges = index_ranges(ordered).split(",")
-    named = f"shard{'s' if len(shards) > 1 else ''} {','.join(ranges[:_RANGES_TOLD])}"
-    if len(ranges) <= _RANGES_TOLD:
-        return named
-    last = int(ranges[_RANGES_TOLD - 1].rpartition("-")[2])
-    return f"{named} and {sum(shard > last for shard in ordered)} others"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resumable_sweep.contract.report import HEARTBEAT_SECONDS
+from sweep_operator.decide.wording import which_shards
 from sweep_operator.model.observed import ContainerView, PodView
 from sweep_operator.model.problem import Problem
-from sweep_operator.model.shard_record import ShardRecord, ShardState, index_ranges
+from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.snapshot import Snapshot
 
 STALE_AFTER_SECONDS = 3 * HEARTBEAT_SECONDS
@@ -16,19 +17,26 @@ STARTING = ("", "PodInitializing", "ContainerCreating")
 """Reasons of a container that waits as every container does at first."""
 
 
-def mirror_problem(pod: PodView) -> Problem | None:
-    """Return that a pod's mirror does not run although the experiment does, None where that is not so."""
-    mirror = pod.mirror
-    if mirror is None or not pod.is_running or not _is_down(mirror):
+def mirrors_down(snapshot: Snapshot, records: Sequence[ShardRecord]) -> Problem | None:
+    """Return that mirrors do not run although their experiments do, None where all run that should."""
+    pods = ((record.shard, snapshot.pod_of(record.attempt)) for record in records)
+    down = [(shard, pod, mirror) for shard, pod in pods if pod and (mirror := _mirror_down(pod))]
+    if not down:
         return None
+    _, pod, mirror = down[0]
     said = mirror.waiting_reason if mirror.waiting_reason not in STARTING else f"exit code {mirror.exit_code}"
+    who = f"{which_shards([shard for shard, *_ in down])} ({'' if len(down) == 1 else 'first '}pod {pod.name})"
     return Problem(
         reason="MirrorDown",
         message=(
-            f"pod {pod.name}: {mirror.name} does not run ({said}), so what the program records now is on its node "
-            f"alone; see `kubectl logs {pod.name} -c {mirror.name} --previous`"
+            f"{who}: {mirror.name} does not run ({said}), so what the program records now is on its node alone; see "
+            f"`kubectl logs {pod.name} -c {mirror.name} --previous`"
         ),
     )
+
+
+def _mirror_down(pod: PodView) -> ContainerView | None:
+    return pod.mirror if pod.mirror is not None and pod.is_running and _is_down(pod.mirror) else None
 
 
 def _is_down(mirror: ContainerView) -> bool:
@@ -42,12 +50,12 @@ def silence(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -
     silent = [record for record in records if record.state is ShardState.ACTIVE and _is_silent(record, snapshot, now)]
     if not silent:
         return None
-    which = index_ranges([record.shard for record in silent])
+    which = which_shards([record.shard for record in silent])
     pod = snapshot.pods_by_attempt[silent[0].attempt]
     return Problem(
         reason="ProgressStale",
         message=(
-            f"nothing was heard of shards {which} for {STALE_AFTER_SECONDS:.0f} s: they go on, and are stored, but "
+            f"nothing was heard of {which} for {STALE_AFTER_SECONDS:.0f} s: they go on, and are stored, but "
             "DONE stands still and no notice of a cloud is heard; let their pods reach the operator (is there a "
             f"NetworkPolicy in between?), see `kubectl logs {pod.name} -c sweep-mirror`"
         ),

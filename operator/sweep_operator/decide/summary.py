@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from sweep_operator.decide.images import drift_of
 from sweep_operator.decide.platform import platform_problems
 from sweep_operator.decide.progress import newest_report
-from sweep_operator.decide.sidecars import mirror_problem, silence
+from sweep_operator.decide.sidecars import mirrors_down, silence
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.problem import Problem, clipped
 from sweep_operator.model.shard_record import ShardRecord, ShardState
@@ -89,8 +89,9 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
         if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
             found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record, snapshot)))
     found += platform_problems(snapshot, records, now=now)
-    current = (pods[record.attempt] for record in records if record.attempt in pods)
-    found += [problem for pod in current if (problem := mirror_problem(pod)) is not None]
+    down = mirrors_down(snapshot, records)
+    if down is not None:
+        found.append(down)
     for record in records:
         report = newest_report(pods.get(record.attempt), snapshot.reports.get(record.attempt))
         if report is not None and report.restore_problem and record.state is ShardState.ACTIVE:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from resumable_sweep.contract.report import Report, Stage
-from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, index_ranges
+from sweep_operator.decide.wording import which_shards
+from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord
 from sweep_operator.model.snapshot import Snapshot
 
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -23,7 +24,7 @@ def _restoring(snapshot: Snapshot, records: Sequence[ShardRecord]) -> str:
         return ""
     restored = sum(report.restored_bytes for report in reports.values())
     size = sum(report.restore_bytes for report in reports.values())
-    return f"{_shards(list(reports))} restoring {size_text(restored, size)}"
+    return f"{which_shards(list(reports))} restoring {size_text(restored, size)}"
 
 
 def _restore_of(record: ShardRecord, snapshot: Snapshot) -> Report | None:
@@ -39,14 +40,9 @@ def _announced(snapshot: Snapshot, records: Sequence[ShardRecord]) -> str:
         return ""
     kinds = ", ".join(dict.fromkeys(record.notice.value for record in noticed))
     ready = sum(snapshot.pod_of(record.heir) is not None for record in noticed if record.heir)
-    return (
-        f"{_shards([record.shard for record in noticed])} losing {'its machine' if len(noticed) == 1 else 'machines'} "
-        f"({kinds}), {ready} of {len(noticed)} successors made"
-    )
-
-
-def _shards(shards: Sequence[int]) -> str:
-    return f"shard{'s' if len(shards) > 1 else ''} {index_ranges(shards)}"
+    what = "its machine" if len(noticed) == 1 else "machines"
+    which = which_shards([record.shard for record in noticed])
+    return f"{which} losing {what} ({kinds}), {ready} of {len(noticed)} successors made"
 
 
 def size_text(part: int, whole: int) -> str:

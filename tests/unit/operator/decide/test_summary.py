@@ -90,6 +90,18 @@ def test_sidecars_that_are_down(sick: PodView, reasons: list[str]) -> None:
     assert reasons_of(snapshot(sweep([record()]), sick)) == reasons
 
 
+def test_all_sidecars_that_are_down_are_told_in_one_sentence() -> None:
+    records = [record(shard, attempt=shard + 1) for shard in range(4)]
+    crashes = ContainerView(name="sweep-mirror", waiting_reason="CrashLoopBackOff")
+    killed = ended(137, name="sweep-mirror")
+    pods = [pod(shard + 1, shard=shard, mirror=mirror) for shard, mirror in enumerate([crashes, crashes, None, killed])]
+    (problem,) = problems_of(snapshot(sweep(records), *pods), records, now=NOW)
+    assert problem.reason == "MirrorDown"
+    assert problem.message.startswith("shards 0-1,3 (first pod lr-0-1): sweep-mirror does not run (CrashLoopBackOff)")
+    (alone,) = problems_of(snapshot(sweep(records), pods[3]), records, now=NOW)
+    assert alone.message.startswith("shard 3 (pod lr-3-4): sweep-mirror does not run (exit code 137)")
+
+
 def test_problems_come_from_creations_reports_and_pods_but_not_from_rights() -> None:
     records = [record(), record(1, attempt=2)]
     damaged = report(2, restore_problem="CheckpointFellBack", restore_message="went back")
