@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from resumable_sweep.contract.report import HEARTBEAT_SECONDS
 from sweep_operator.decide.classify import Finding, failure_of, has_failed
+from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord
@@ -57,6 +58,28 @@ def patience_seconds(record: ShardRecord, spec: Spec) -> float:
     return float(spec.silent_seconds * 2 ** min(record.false_alarms, _MOST_DOUBLINGS))
 
 
+def silence_of(
+    record: ShardRecord,
+    lease: LeaseView,
+    *,
+    spec: Spec,
+    heard_at: Mapping[int, float],
+    attentive_since: float,
+    now: float,
+) -> float | None:
+    """Return for how many seconds an attempt was silent, None where that does not suffice to presume it dead.
+
+    `lease` is that of its node; `heard_at` and `attentive_since` are as in `Snapshot`.
+    """
+    patience = patience_seconds(record, spec)
+    last = _last_word_at(record, heard_at, attentive_since)
+    # The Lease is watched from the first missing report on, which leaves half of the time or more to see a renewal.
+    least = max(patience / 2, MISSED_RENEWALS * lease.renewal_seconds)
+    if not patience or last is None or now - last < patience or lease.unrenewed_seconds < least:
+        return None
+    return now - last
+
+
 def judged_by_silence(
     finding: Finding, record: ShardRecord, *, pod: PodView | None, snapshot: Snapshot, now: float
 ) -> Finding:
@@ -65,22 +88,26 @@ def judged_by_silence(
     Each of the two ways can be cut off without harm to the pod, the way to the operator or that to the API server:
     only both together tell of the machine.
     """
-    patience = patience_seconds(record, snapshot.sweep.spec)
-    if finding.signal or finding.complete or pod is None or pod.is_terminal or not patience:
+    if finding.signal or finding.complete or pod is None or pod.is_terminal:
         return finding
     lease = snapshot.leases.get(pod.node)
     if lease is None or not snapshot.presence.nodes_visible or snapshot.attentive_since is None:
         return finding
-    last = _last_word_at(record, snapshot.heard_at, snapshot.attentive_since)
-    # The Lease is watched from the first missing report on, which leaves half of the time or more to see a renewal.
-    least = max(patience / 2, MISSED_RENEWALS * lease.renewal_seconds)
-    if last is None or now - last < patience or lease.unrenewed_seconds < least:
+    silent_for = silence_of(
+        record,
+        lease,
+        spec=snapshot.sweep.spec,
+        heard_at=snapshot.heard_at,
+        attentive_since=snapshot.attentive_since,
+        now=now,
+    )
+    if silent_for is None:
         return finding
     if has_failed(pod):
         # The program had crashed, and its pod was still to end, when the machine fell silent: its own failure stays so.
         return failure_of(pod, now=now)
     said = (
-        f"no report for {now - last:.0f} s, and the Lease of node {pod.node} was not renewed for "
+        f"no report for {silent_for:.0f} s, and the Lease of node {pod.node} was not renewed for "
         f"{lease.unrenewed_seconds:.0f} s"
     )
     return Finding(signal=Signal.NODE_SILENT, ended=True, message=said)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweep_operator.decide.silence import MISSED_RENEWALS, suspects
+from sweep_operator.decide.silence import silence_of, suspects
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.observed import Role
+from sweep_operator.model.shard_record import ShardRecord
+from sweep_operator.model.snapshot import Sweep
 from sweep_operator.runtime.attention import Attention
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
@@ -27,6 +28,8 @@ _LOOK_SECONDS = 0.5
 READ_AGAIN_SECONDS = 1.0
 MOST_READS = 50
 """So many Leases are read in one look at most, those first that were not read for the longest time."""
+ASK_AGAIN_SECONDS = 10.0
+"""A sweep that was looked at for a node's silence, and to no effect, is looked at again so much later."""
 _READ_SECONDS = 5.0
 FORBIDDEN_SECONDS = 300.0
 _FRESH_SECONDS = 10.0
@@ -46,8 +49,19 @@ class _Reading:
     until: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Suspect:
+    """A shard from whose attempt a report is missing, and the node that it runs on."""
+
+    key: Key
+    sweep: Sweep
+    record: ShardRecord
+    node: str
+    heard_at: Mapping[int, float]
+
+
 class LeaseWatch:
-    """Reads Leases, and has sweeps looked at whose nodes miss a renewal.
+    """Reads Leases, and has sweeps looked at whose nodes were silent for as long as a verdict needs.
 
     `clock` is monotonic, `wall` gives Unix seconds; `attention` is None where pods report to nobody.
     """
@@ -76,6 +90,7 @@ class LeaseWatch:
         self._sleep = sleep
         self._readings: dict[str, _Reading] = {}
         self._asked_at: dict[str, float] = {}
+        self._told_at: dict[tuple[str, int], float] = {}
         self._attentive_since: float | None = None
         self._forbidden_until = 0.0
 
@@ -106,22 +121,49 @@ class LeaseWatch:
             await self._sleep(_LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Read the Leases that there is a reason to read, and queue the sweeps for which one is not renewed."""
-        suspected = self._suspected()
-        self._readings = {node: reading for node, reading in self._readings.items() if node in suspected}
+        """Read the Leases that there is a reason to read, and queue the sweeps for which that may lead to a verdict."""
+        found = self._suspects()
+        nodes = {suspect.node for suspect in found}
+        self._readings = {node: reading for node, reading in self._readings.items() if node in nodes}
         # Kept apart from the readings: Leases that cannot be read must not be asked for before all others for ever.
-        self._asked_at = {node: self._asked_at.get(node, 0.0) for node in suspected}
+        self._asked_at = {node: self._asked_at.get(node, 0.0) for node in nodes}
         await asyncio.gather(*(self._read(node) for node in self._due()))
-        for node, keys in suspected.items():
-            reading = self._readings.get(node)
-            if reading is not None and reading.until - reading.since >= MISSED_RENEWALS * reading.renewal_seconds:
-                for key in keys:
-                    self._queue.add(key)
+        self._tell(found)
 
-    def _suspected(self) -> dict[str, set[Key]]:
-        """Return the nodes from where a report is missing, and whose it is."""
+    def _tell(self, found: Iterable[_Suspect]) -> None:
+        """Queue the sweeps of those who are silent by now: once, for there may be reasons to do nothing about it."""
+        now, before = self._clock(), self._told_at
+        leases = self.leases()
+        self._told_at = {}
+        for suspect in found:
+            lease = leases.get(suspect.node)
+            if lease is None or not self._is_silent(suspect, lease):
+                continue
+            attempt = (suspect.sweep.uid, suspect.record.attempt)
+            told_at = before.get(attempt)
+            if told_at is None or now - told_at >= ASK_AGAIN_SECONDS:
+                self._queue.add(suspect.key)
+                told_at = now
+            self._told_at[attempt] = told_at
+
+    def _is_silent(self, suspect: _Suspect, lease: LeaseView) -> bool:
+        since = self.attentive_since()
+        if since is None:
+            return False
+        silence = silence_of(
+            suspect.record,
+            lease,
+            spec=suspect.sweep.spec,
+            heard_at=suspect.heard_at,
+            attentive_since=since,
+            now=self._wall(),
+        )
+        return silence is not None
+
+    def _suspects(self) -> list[_Suspect]:
+        """Return from where a report is missing, and whose it is."""
         since, now = self.attentive_since(), self._wall()
-        suspected: dict[str, set[Key]] = defaultdict(set)
+        found = []
         for key in self._pods.all_keys():
             try:
                 sweep = self._sweeps.sweep(key)
@@ -131,11 +173,13 @@ class LeaseWatch:
             if sweep is None:
                 continue
             heard_at = self._reports.heard_at(sweep.uid)
-            missing = {record.attempt for record in suspects(sweep, heard_at=heard_at, attentive_since=since, now=now)}
+            silent = suspects(sweep, heard_at=heard_at, attentive_since=since, now=now)
+            missing = {record.attempt: record for record in silent}
             for pod in self._pods.pods_of(key, sweep.uid) if missing else ():
                 if pod.role is Role.ATTEMPT and pod.attempt in missing and pod.node and not pod.is_terminal:
-                    suspected[pod.node].add(key)
-        return suspected
+                    record = missing[pod.attempt]
+                    found.append(_Suspect(key=key, sweep=sweep, record=record, node=pod.node, heard_at=heard_at))
+        return found
 
     def _due(self) -> list[str]:
         now = self._clock()

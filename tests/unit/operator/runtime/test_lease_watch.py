@@ -12,7 +12,13 @@ from sweep_operator.kube.client import ApiError
 from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.shard_record import ShardRecord
 from sweep_operator.runtime.attention import Attention
-from sweep_operator.runtime.lease_watch import FORBIDDEN_SECONDS, MOST_READS, READ_AGAIN_SECONDS, LeaseWatch
+from sweep_operator.runtime.lease_watch import (
+    ASK_AGAIN_SECONDS,
+    FORBIDDEN_SECONDS,
+    MOST_READS,
+    READ_AGAIN_SECONDS,
+    LeaseWatch,
+)
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -119,6 +125,41 @@ async def test_a_lease_that_is_not_renewed_has_the_sweep_looked_at() -> None:
     await watch.let_pass(2)
     assert watch.is_queued
     assert watch.watch.leases() == {NODE: LeaseView(unrenewed_seconds=14.0, renewal_seconds=10.0)}
+
+
+async def test_a_sweep_is_looked_at_when_the_verdict_can_fall_and_not_before() -> None:
+    watch = Watch(placed(false_alarms=2))
+    watch.renew()
+    # Silent for 100 s: so long the shard's false alarms have taught the operator to wait.
+    await watch.let_pass(99)
+    assert not watch.is_queued
+    await watch.let_pass(1)
+    assert watch.is_queued
+
+
+async def test_a_verdict_that_does_not_fall_is_not_asked_for_all_the_time() -> None:
+    watch = Watch()
+    watch.renew()
+    looks = 0
+    for _ in range(26 + 2 * int(ASK_AGAIN_SECONDS)):
+        await watch.let_pass(1)
+        looks += watch.is_queued
+        watch.queue.forget(("ns", "lr"))
+    assert looks == 3
+
+
+async def test_silence_that_was_broken_is_told_of_at_once_when_it_comes_again() -> None:
+    watch = Watch()
+    watch.renew()
+    await watch.let_pass(26)
+    assert watch.is_queued
+    watch.queue.forget(("ns", "lr"))
+    watch.hear()
+    watch.renew()
+    await watch.let_pass(1)
+    assert not watch.is_queued
+    await watch.let_pass(25)
+    assert watch.is_queued
 
 
 async def test_a_lease_says_how_often_it_is_renewed() -> None:
