@@ -1,0 +1,302 @@
+"""Plays scheduler, kubelets and sidecars for the sweeps of some namespaces of a real API server.
+
+What the pods do is real where the operator can tell the difference: their settings are read from the manifests that
+the operator wrote, the sidecar's own code writes the shards' logs and merges them, and reports carry tokens bound to
+their pods.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar, get_args
+
+import aiohttp
+
+from fire.journal import Journal, Made
+from fire.kube import Kube, Refused
+from fire.machines import Machine, Machines
+from fire.pod_life import PodLife, Stage
+from fire.statuses import condition
+
+T = TypeVar("T")
+How = Literal["node", "shutdown", "delete", "evict", "silent", "partition", "crash", "kill"]
+HOWS: tuple[How, ...] = get_args(How)
+_CODES = {"crash": 1, "kill": 137}
+_THREADS = 32
+_SELECTOR = "resumable.dev/sweep"
+
+
+@dataclass(kw_only=True)
+class _Namespace:
+    stage: Stage
+    holds: dict[tuple[str, int], int] = field(default_factory=dict)
+    lives: dict[str, PodLife] = field(default_factory=dict)
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    always: list[asyncio.Task[None]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+class Player:
+    """A context manager with a thread of its own; its methods may be called from any other.
+
+    Parameters
+    ----------
+    kubeconfig:
+        Of the API server, as administrator.
+    folder:
+        Empty; takes the pods' disks and, in `store`, what stands for all stores.
+    room:
+        How many pods a machine takes.
+    collect_after:
+        Seconds from a Node's end to the collection of its pods; the controller manager takes 40.
+    """
+
+    def __init__(self, kubeconfig: Path, *, folder: Path, room: int = 1, collect_after: float = 0.3) -> None:
+        self._kubeconfig = kubeconfig
+        self.store = folder / "store"
+        self._disks = folder / "disks"
+        self._room = room
+        self._collect_after = collect_after
+        self._namespaces: dict[str, _Namespace] = {}
+        self._unpulled: set[str] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="player", daemon=True)
+        self._kube = Kube(kubeconfig)
+
+    def __enter__(self) -> Player:
+        self.store.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        self._do(self._open())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for namespace in list(self._namespaces):
+            self.leave(namespace)
+        self._do(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def play(self, namespace: str) -> None:
+        """Play for all sweeps of a namespace from now on; its pods that are there already come first."""
+        self._do(self._play(namespace))
+
+    def leave(self, namespace: str) -> None:
+        """End all that is played in a namespace, and take its machines away."""
+        self._do(self._leave(namespace))
+
+    def hold(self, namespace: str, shard: int, *, items: int, sweep: str = "lr") -> None:
+        """Have a shard's experiment stand still whenever it has recorded so many items."""
+        self._namespaces[namespace].holds[sweep, shard] = items
+
+    def release(self, namespace: str, shard: int, *, sweep: str = "lr") -> None:
+        """Let a shard's experiment go on to its end."""
+        self._namespaces[namespace].holds.pop((sweep, shard), None)
+        self._do(self._turn_all(namespace))
+
+    def holds(self, namespace: str, shard: int, *, sweep: str = "lr") -> int | None:
+        """Return the attempt of a shard whose experiment stands still where it is to wait, None where none does."""
+        life = self._at_work(namespace, shard, sweep)
+        return life.attempt if life is not None and life.holds else None
+
+    def cannot_pull(self, image: str) -> None:
+        """Have no machine find that image from now on."""
+        self._unpulled.add(image)
+
+    def can_pull(self, image: str) -> None:
+        """Have machines find that image again; pods that wait for it stay as they are."""
+        self._unpulled.discard(image)
+
+    def lose(self, namespace: str, shard: int, *, how: How, sweep: str = "lr") -> int:
+        """Take away the machine or the pod of a shard's newest attempt, and return that attempt's number.
+
+        - node: the machine loses power and its Node object goes; then its pods are collected.
+        - shutdown: the kubelet ends its pods as at a graceful shutdown of the machine, whose Node object then goes.
+        - delete: the pod is deleted, with its own grace.
+        - evict: the pod is evicted.
+        - silent: the machine loses power, and nobody says so; see `bury`.
+        - partition: the machine loses its network alone; its experiment goes on.
+        - crash, kill: the experiment ends with exit code 1 or 137.
+
+        Raises
+        ------
+        LookupError
+            Where no attempt of that shard is at work.
+        """
+        life = self._at_work(namespace, shard, sweep)
+        if life is None:
+            raise LookupError(f"no attempt of shard {shard} of {namespace}/{sweep} is at work")
+        self._do(self._lose(self._namespaces[namespace], life, how))
+        return life.attempt
+
+    def bury(self, namespace: str) -> None:
+        """Have the cloud delete the Node objects of all machines that are off or cut off."""
+        self._do(self._bury(self._namespaces[namespace]))
+
+    def made(self, namespace: str) -> list[Made]:
+        """Return all attempts' pods that were ever made in a namespace."""
+        return list(self._namespaces[namespace].stage.journal.made)
+
+    def wrong(self, namespace: str) -> list[str]:
+        """Return what was seen in a namespace that must never be, and what has failed in here."""
+        played = self._namespaces[namespace]
+        return [*played.stage.journal.wrong, *played.failures]
+
+    def _at_work(self, namespace: str, shard: int, sweep: str) -> PodLife | None:
+        lives = [
+            life
+            for life in self._namespaces[namespace].lives.values()
+            if (life.role, life.sweep, life.shard) == ("attempt", sweep, shard) and not life.is_over
+        ]
+        return max(lives, key=lambda life: life.attempt, default=None)
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+
+    async def _open(self) -> None:
+        self._loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+        await self._kube.__aenter__()
+        self._session = aiohttp.ClientSession()
+
+    async def _close(self) -> None:
+        await self._session.close()
+        await self._kube.__aexit__(None, None, None)
+        await self._loop.shutdown_default_executor()
+
+    async def _play(self, namespace: str) -> None:
+        machines = Machines(self._kube, namespace, room=self._room)
+        holds: dict[tuple[str, int], int] = {}
+        stage = Stage(
+            kube=self._kube,
+            session=self._session,
+            machines=machines,
+            journal=Journal(),
+            store=self.store,
+            disks=self._disks,
+            allowance=lambda sweep, shard: holds.get((sweep, shard)),
+            cannot_pull=self._unpulled.__contains__,
+        )
+        played = self._namespaces[namespace] = _Namespace(stage=stage, holds=holds)
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        played.always = [
+            asyncio.create_task(self._follow(played, path)),
+            asyncio.create_task(machines.renew()),
+        ]
+
+    async def _follow(self, played: _Namespace, path: str) -> None:
+        async for event in self._kube.follow(path, selector=_SELECTOR):
+            pod = event["object"]
+            uid = pod["metadata"]["uid"]
+            if event["type"] == "DELETED":
+                if (task := played.tasks.pop(uid, None)) is not None:
+                    task.cancel()
+                played.lives.pop(uid, None)
+                continue
+            life = played.lives.get(uid)
+            if life is None and event["type"] == "ADDED":
+                if pod["metadata"]["labels"]["resumable.dev/role"] == "attempt":
+                    played.stage.journal.note_made(pod, is_current=lambda uid: _is_current(played.lives.get(uid)))
+                life = played.lives[uid] = PodLife(played.stage, pod)
+                task = played.tasks[uid] = asyncio.create_task(life.live())
+                task.add_done_callback(lambda task: _note_failure(played, task))
+            if life is not None:
+                life.changed(pod)
+
+    async def _leave(self, namespace: str) -> None:
+        played = self._namespaces.pop(namespace)
+        tasks = [*played.always, *played.tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await played.stage.machines.remove_all()
+
+    async def _turn_all(self, namespace: str) -> None:
+        for life in self._namespaces[namespace].lives.values():
+            life.turn()
+
+    async def _lose(self, played: _Namespace, life: PodLife, how: How) -> None:
+        machine = life.machine
+        assert machine is not None
+        metadata = life.pod["metadata"]
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{life.name}"
+        if how == "node":
+            self._cut_power(played, machine)
+            await self._remove(played, machine)
+        elif how == "shutdown":
+            await played.stage.machines.shut_down(machine)
+            there = [each for each in played.lives.values() if each.machine is machine and not each.is_over]
+            await asyncio.gather(*(each.shut_down() for each in there))
+            self._cut_power(played, machine)
+            await self._remove(played, machine)
+        elif how == "delete":
+            await self._kube.delete(path)
+        elif how == "evict":
+            name = {"name": life.name, "namespace": metadata["namespace"]}
+            eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": name}
+            await self._kube.create(f"{path}/eviction", eviction)
+        elif how == "silent":
+            self._cut_power(played, machine)
+        elif how == "partition":
+            machine.reachable = False
+            for each in played.lives.values():
+                if each.machine is machine:
+                    each.cut_off()
+        else:
+            life.strike(_CODES[how])
+
+    async def _bury(self, played: _Namespace) -> None:
+        machines = {life.machine.name: life.machine for life in played.lives.values() if life.machine is not None}
+        for machine in machines.values():
+            if not (machine.alive and machine.reachable):
+                self._cut_power(played, machine)
+                await self._remove(played, machine)
+
+    def _cut_power(self, played: _Namespace, machine: Machine) -> None:
+        machine.alive = False
+        for life in played.lives.values():
+            if life.machine is machine and (task := played.tasks.get(life.uid)) is not None:
+                task.cancel()
+
+    async def _remove(self, played: _Namespace, machine: Machine) -> None:
+        """Be the cloud, which deletes the Node object, and then the collector of pods without a node."""
+        await played.stage.machines.remove(machine)
+        await asyncio.sleep(self._collect_after)
+        for life in [each for each in played.lives.values() if each.machine is machine]:
+            metadata = life.pod["metadata"]
+            path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{life.name}"
+            disruption = condition(
+                "DisruptionTarget", True, reason="DeletionByPodGC", message="PodGC: node no longer exists"
+            )
+            of_this = {"uid": life.uid}
+            try:
+                if life.pod["status"].get("phase") not in ("Succeeded", "Failed"):
+                    status = {"phase": "Failed", "conditions": [disruption]}
+                    await self._kube.patch(f"{path}/status", {"metadata": of_this, "status": status})
+                await self._kube.delete(path, {"gracePeriodSeconds": 0, "preconditions": of_this})
+            except Refused as error:
+                if error.status not in (404, 409, 422):
+                    raise
+
+
+def _is_current(life: PodLife | None) -> bool:
+    """Return whether a pod is one with which nothing is wrong."""
+    if life is None or life.is_over or "deletionTimestamp" in life.pod["metadata"]:
+        return False
+    machine = life.machine
+    if machine is not None and not machine.is_schedulable:
+        return False
+    status = life.pod.get("status") or {}
+    return status.get("phase") not in ("Succeeded", "Failed")
+
+
+def _note_failure(played: _Namespace, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        played.failures.append(f"the harness failed: {type(error).__name__}: {error}")
