@@ -14,6 +14,7 @@ from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
+from sweep_operator.model.template_form import fault_of
 from sweep_operator.pods import names
 from sweep_operator.pods.avoiding import avoid_nodes
 from sweep_operator.pods.made_of import made_of_sha256
@@ -52,6 +53,20 @@ _METADATA_URL = "http://169.254.169.254"
 
 class TemplateInvalid(ValueError):
     """The pod template has not the form of a PodTemplateSpec where a sweep depends on it."""
+
+
+def checked(template: Any) -> Any:
+    """Return the template, of which all is of its type that the operator looks at.
+
+    Raises
+    ------
+    TemplateInvalid
+        Where something is not; the message names the field, its value and the mend.
+    """
+    fault = fault_of(template)
+    if fault:
+        raise TemplateInvalid(fault)
+    return template
 
 
 def template_sha256(template: Any) -> str:
@@ -99,7 +114,7 @@ def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_p
     TemplateInvalid
         Where the template, of which the schema checks little, is not what a PodTemplateSpec is.
     """
-    template = sweep.manifest["spec"]["template"]
+    template = checked(sweep.manifest["spec"]["template"])
     try:
         return _pod(sweep, order, template=copy.deepcopy(template), settings=settings, stop_path=stop_path)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

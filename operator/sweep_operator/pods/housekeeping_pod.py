@@ -11,7 +11,7 @@ from sweep_operator.model.observed import Role
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
-from sweep_operator.pods.attempt_pod import identity_of, owner_reference, store_url
+from sweep_operator.pods.attempt_pod import checked, identity_of, owner_reference, store_url
 from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import security_context
@@ -48,9 +48,14 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
     """Return the manifest of a housekeeping pod: the sidecar's image under the sweep's own ServiceAccount.
 
     It asks for no GPU and for no spot node: it is short, and what it does must not be lost.
+
+    Raises
+    ------
+    TemplateInvalid
+        Where the template is not what a PodTemplateSpec is.
     """
     spec = sweep.manifest["spec"]
-    template = spec["template"]["spec"]
+    template = checked(spec["template"])["spec"]
     environment = {
         names_of.STORE_URL: store_url(sweep),
         names_of.NAMESPACE: sweep.namespace,

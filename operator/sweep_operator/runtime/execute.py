@@ -180,8 +180,12 @@ class Executor:
     async def _create_housekeeping(self, sweep: Sweep, chore: CreateHousekeeping) -> None:
         creation = await self._provide_items(sweep) if chore.role is Role.RESOLVE else Creation()
         if not creation.problem:
-            pod = housekeeping_pod_for(sweep, chore.role, settings=self._settings)
-            creation = await self._create_pod(sweep, chore.role, pod)
+            try:
+                pod = housekeeping_pod_for(sweep, chore.role, settings=self._settings)
+            except TemplateInvalid as error:
+                creation = self._refused(sweep, refusal_of(ApiError(422, str(error))))
+            else:
+                creation = await self._create_pod(sweep, chore.role, pod)
         before = self._attempts.housekeeping_of(sweep.uid).get(chore.role)
         self._attempts.note_housekeeping(sweep.uid, chore.role, _counted(creation, before=before))
 

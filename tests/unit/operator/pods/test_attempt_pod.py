@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -314,19 +315,43 @@ def test_empty_fields_are_as_good_as_absent_ones() -> None:
     assert main(made)["env"] == main(bare)["env"]
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
+MISSHAPEN: dict[str, tuple[dict[str, Any], str]] = {
+    "a container that is a word": (
         {"spec": {"containers": ["main:1"]}},
-        {"spec": {"containers": [{"name": "a", "image": "a", "env": [1]}]}},
-        {"spec": {"containers": [{"name": "a", "image": "a"}], "securityContext": "root"}},
-        {"spec": {"containers": [{"name": "a", "image": "a"}]}, "metadata": "x"},
-    ],
-    ids=["a container that is a word", "a variable that is a number", "a context that is a word", "odd metadata"],
-)
-def test_a_template_that_is_none_is_refused(broken: dict[str, Any]) -> None:
-    with pytest.raises(TemplateInvalid, match="not a PodTemplateSpec"):
+        'spec.template.spec.containers[0] is "main:1" and must be an object',
+    ),
+    "a variable that is a number": (template(env=[1]), "containers[0].env[0] is 1 and must be an object"),
+    "a variable that is nothing": (template(env=[None]), "containers[0].env[0] is null and must be an object"),
+    "a context that is a word": (
+        template(pod={"securityContext": "root"}),
+        'spec.template.spec.securityContext is "root" and must be an object',
+    ),
+    "a label that is a number": (
+        {**template(), "metadata": {"labels": {"a": 1}}},
+        "spec.template.metadata.labels.a is 1 and must be a text",
+    ),
+    "a grace in words": (
+        template(pod={"terminationGracePeriodSeconds": "1m"}),
+        'terminationGracePeriodSeconds is "1m" and must be a whole number',
+    ),
+    "a user that is true": (
+        template(pod={"nodeSelector": {"gpu": True}}),
+        "spec.template.spec.nodeSelector.gpu is true and must be a text",
+    ),
+}
+
+
+@pytest.mark.parametrize(("broken", "said"), MISSHAPEN.values(), ids=MISSHAPEN)
+def test_a_template_that_is_none_is_refused_by_its_field(broken: dict[str, Any], said: str) -> None:
+    with pytest.raises(TemplateInvalid, match=re.escape(said)):
         built(template=broken)
+
+
+def test_what_a_chart_leaves_behind_as_null_counts_as_absent() -> None:
+    nulls = dict.fromkeys(("nodeSelector", "tolerations", "volumes", "initContainers", "securityContext", "affinity"))
+    with_nulls = template(pod={**nulls, "terminationGracePeriodSeconds": None}, env=None, volumeMounts=None)
+    with_nulls["metadata"] = None
+    assert built(template=with_nulls)["spec"]["containers"] == built(template=template())["spec"]["containers"]
 
 
 def test_attempts_of_one_template_share_its_digest() -> None:

@@ -199,6 +199,18 @@ async def test_a_template_that_is_none_is_a_problem_for_its_owner_alone() -> Non
     assert desk.api.paths("DELETE") == [f"{PODS}/old"]
 
 
+@pytest.mark.parametrize("role", [role for role in Role if role is not Role.ATTEMPT])
+async def test_a_template_that_is_none_is_said_of_the_pods_beside_the_attempts_too(role: Role) -> None:
+    desk = Desk(
+        items={"list": [1]}, template={"spec": {"containers": [{"name": "a", "image": "a"}], "securityContext": "root"}}
+    )
+    await desk.execute(CreateHousekeeping(role=role))
+    creation = desk.attempts.housekeeping_of(UID)[role]
+    assert (creation.problem, creation.created_at) == ("TemplateInvalid", None)
+    assert 'spec.template.spec.securityContext is "root" and must be an object' in creation.message
+    assert PODS not in desk.api.paths("POST")
+
+
 async def test_inline_items_are_there_before_the_pod_that_reads_them() -> None:
     desk = Desk(items={"list": [1]})
     await desk.execute(CreateHousekeeping(role=Role.RESOLVE))

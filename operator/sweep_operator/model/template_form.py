@@ -1,0 +1,58 @@
+"""The form of a pod template, as far as the operator itself looks at it.
+
+The definition leaves a template open, and the API server proves it when it is asked to create a pod: but first the
+operator has to make one of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
+
+# A type; {name: form} with what else there may be, {"*": form} for all names; [form] for all entries.
+_CONTAINER: dict[str, Any] = {
+    "env": [{}],
+    "volumeMounts": list,
+    "lifecycle": {},
+    "securityContext": {},
+    "image": str,
+}
+_FORM: dict[str, Any] = {
+    "metadata": {"labels": {"*": str}, "annotations": {"*": str}},
+    "spec": {
+        "containers": [_CONTAINER],
+        "initContainers": [_CONTAINER],
+        "volumes": list,
+        "nodeSelector": {"*": str},
+        "tolerations": list,
+        "affinity": {},
+        "serviceAccountName": str,
+        "serviceAccount": str,
+        "imagePullSecrets": list,
+        "securityContext": {},
+        "terminationGracePeriodSeconds": int,
+    },
+}
+
+
+def fault_of(template: Any) -> str:
+    """Return what in a template is not of its type, "" where nothing is: the field, its value and the mend."""
+    return next(_faults(template, _FORM, path="spec.template"), "")
+
+
+def _faults(value: Any, form: Any, *, path: str) -> Iterator[str]:
+    kind = form if isinstance(form, type) else type(form)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        yield f"{path} is {json.dumps(value)[:64]} and must be {_KINDS[kind]}, as core/v1 has it"
+    elif isinstance(value, Mapping) and isinstance(form, dict):
+        for name, part in value.items():
+            within = form.get(name, form.get("*"))
+            # Charts leave fields behind as null, and the API server takes that for absent.
+            if within is not None and part is not None:
+                yield from _faults(part, within, path=f"{path}.{name}")
+    elif isinstance(value, list) and isinstance(form, list):
+        for number, entry in enumerate(value):
+            yield from _faults(entry, form[0], path=f"{path}[{number}]")
