@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -211,13 +211,24 @@ class ControlPlane:
 
     There are no nodes, so pods stay Pending unless the test writes their status. With ``controllers`` there is a
     controller manager too: namespaces get their service account and can be deleted, and owned objects are collected.
+    With ``scheduling`` there is a scheduler. ``flags`` are further ones, by the program's name.
     The processes die with this one, however it ends. Start it from the main thread: Linux ties them to the thread.
     """
 
     __test__ = False
 
-    def __init__(self, *, controllers: bool = False, directory: Path | None = None, report: Say = keep_quiet) -> None:
+    def __init__(
+        self,
+        *,
+        controllers: bool = False,
+        scheduling: bool = False,
+        flags: Mapping[str, Sequence[str]] | None = None,
+        directory: Path | None = None,
+        report: Say = keep_quiet,
+    ) -> None:
         self._controllers = controllers
+        self._scheduling = scheduling
+        self._flags = flags or {}
         self._directory = directory
         self._report = report
         self._cleanup = ExitStack()
@@ -258,8 +269,11 @@ class ControlPlane:
             ]
             if self._controllers:
                 daemons.append(controller_manager(layout, programs["kube-controller-manager"]))
+            if self._scheduling:
+                daemons.append(scheduler(layout, programs["kube-scheduler"]))
             for daemon in daemons:
-                cleanup.enter_context(_running(daemon, directory))
+                flagged = replace(daemon, argv=[*daemon.argv, *self._flags.get(daemon.name, ())])
+                cleanup.enter_context(running(flagged, directory))
             api = self.api
             wait_until(
                 lambda: api.is_ready() and _has_default_namespace(api),
@@ -279,7 +293,8 @@ class ControlPlane:
 
 
 @contextmanager
-def _running(daemon: Daemon, directory: Path) -> Iterator[None]:
+def running(daemon: Daemon, directory: Path) -> Iterator[None]:
+    """Run a program for as long as the block, once what it needs answers; its output goes into ``directory``."""
     log = directory / f"{daemon.name}.log"
     wait_until(
         lambda: all(answers(address) for address in daemon.after),
