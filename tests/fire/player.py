@@ -36,6 +36,7 @@ _SELECTOR = "resumable.dev/sweep"
 class _Namespace:
     stage: Stage
     holds: dict[tuple[str, int], int] = field(default_factory=dict)
+    held_back: set[tuple[str, str]] = field(default_factory=set)
     lives: dict[str, PodLife] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     always: list[asyncio.Task[None]] = field(default_factory=list)
@@ -107,6 +108,15 @@ class Player:
         life = self._at_work(namespace, shard, sweep)
         return life.attempt if life is not None and life.holds else None
 
+    def hold_back(self, namespace: str, role: str, *, sweep: str = "lr") -> None:
+        """Give a sweep's pods of a role no machine from now on."""
+        self._namespaces[namespace].held_back.add((sweep, role))
+
+    def let_through(self, namespace: str, role: str, *, sweep: str = "lr") -> None:
+        """Give a sweep's pods of a role machines again."""
+        self._namespaces[namespace].held_back.discard((sweep, role))
+        self._do(self._turn_all(namespace))
+
     def cannot_pull(self, image: str) -> None:
         """Have no machine find that image from now on."""
         self._unpulled.add(image)
@@ -174,6 +184,7 @@ class Player:
     async def _play(self, namespace: str) -> None:
         machines = Machines(self._kube, namespace, room=self._room)
         holds: dict[tuple[str, int], int] = {}
+        held_back: set[tuple[str, str]] = set()
         stage = Stage(
             kube=self._kube,
             session=self._session,
@@ -183,8 +194,9 @@ class Player:
             disks=self._disks,
             allowance=lambda sweep, shard: holds.get((sweep, shard)),
             cannot_pull=self._unpulled.__contains__,
+            is_held_back=lambda sweep, role: (sweep, role) in held_back,
         )
-        played = self._namespaces[namespace] = _Namespace(stage=stage, holds=holds)
+        played = self._namespaces[namespace] = _Namespace(stage=stage, holds=holds, held_back=held_back)
         path = f"/api/v1/namespaces/{namespace}/pods"
         played.always = [
             asyncio.create_task(self._follow(played, path)),

@@ -30,7 +30,8 @@ _SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
 class Stage:
     """What the pods of one namespace have in common.
 
-    `allowance` tells how many items a shard of a sweep may have recorded by now: None for all.
+    `allowance` tells how many items a shard of a sweep may have recorded by now: None for all. `is_held_back` tells
+    whether a sweep's pods of a role get no machine yet.
     """
 
     kube: Kube
@@ -41,6 +42,7 @@ class Stage:
     disks: Path
     allowance: Callable[[str, int], int | None]
     cannot_pull: Callable[[str], bool]
+    is_held_back: Callable[[str, str], bool]
 
 
 class PodLife:
@@ -135,6 +137,9 @@ class PodLife:
             self.machine = known
             known.pods.add(self.uid)
             return
+        while self._stage.is_held_back(self.sweep, self.role):
+            self._turned.clear()
+            await self._turned.wait()
         self.machine = await self._stage.machines.place(self.pod)
         target = {"apiVersion": "v1", "kind": "Node", "name": self.machine.name}
         metadata = {"name": self.name, "uid": self.uid}

@@ -78,3 +78,15 @@ def test_what_is_lost_is_counted_as_a_reclaim_and_goes_on_elsewhere(sweep: Sweep
 def test_items_that_nobody_names_are_done_too(sweep: Sweep, completion: str) -> None:
     sweep.apply(items=None, completion=completion)
     assert len(results(sweep)) == ITEMS
+
+
+def test_what_is_held_back_gets_no_machine(sweep: Sweep, player: Player, api: Api) -> None:
+    player.hold_back(sweep.namespace, "merge")
+    sweep.apply()
+    sweep.wait(lambda: sweep.status().get("phase") == "Merging", "the merge")
+    selector = "labelSelector=resumable.dev%2Frole%3Dmerge"
+    pods = f"/api/v1/namespaces/{sweep.namespace}/pods?{selector}"
+    sweep.wait(lambda: api.get(pods)["items"], "the pod that merges")
+    assert [pod["spec"].get("nodeName") for pod in api.get(pods)["items"]] == [None]
+    player.let_through(sweep.namespace, "merge")
+    assert len(results(sweep)) == ITEMS
