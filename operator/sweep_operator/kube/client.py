@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,13 +16,16 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config.incluster_config import InClusterConfigLoader
 
 REQUEST_SECONDS = 30.0
 WATCH_SECONDS = 300
 _WATCH_SILENCE_SECONDS = 120.0
 """A watch that brings nothing for so long is opened anew: the API server sends a bookmark about every minute."""
 
-_SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_JSON = "application/json"
+_METADATA_ONLY = f"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{_JSON}"
 
 
 class ApiError(Exception):
@@ -51,24 +54,54 @@ class KubeClient:
     def __init__(self, configuration: Configuration) -> None:
         self._api = ApiClient(configuration)
         self._configuration = configuration
+        self._may_write: Callable[[], bool] = lambda: True
 
     @classmethod
-    async def connect(cls) -> KubeClient:
-        """Return a client for the cluster that KUBECONFIG names, or else the one that this process runs in."""
+    async def connect(cls, *, account: Path = SERVICE_ACCOUNT) -> KubeClient:
+        """Return a client for the cluster that KUBECONFIG names, or else the one whose pod this process runs in.
+
+        `account` is the folder in which a pod finds its token and the API server's authority.
+        """
         configuration = Configuration()
-        if _is_in_cluster():
-            config.load_incluster_config(client_configuration=configuration)
+        if not os.environ.get("KUBECONFIG") and (account / "token").exists():
+            _load_account(configuration, account)
         else:
             await config.load_kube_config(client_configuration=configuration)
         return cls(configuration)
+
+    def fenced(self, may_write: Callable[[], bool]) -> KubeClient:
+        """Return a client on the same connections that sends nothing but reads unless `may_write` is true just then."""
+        fenced = object.__new__(KubeClient)
+        fenced._api, fenced._configuration, fenced._may_write = self._api, self._configuration, may_write
+        return fenced
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return str(self._configuration.host)
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return a session for somebody else, who closes it; each of its requests has the credentials of that time."""
+        rest = self._api.rest_client
+
+        async def authorize(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            request.headers.update(await self._credentials(request.method, request.url.path))
+            return await handler(request)
+
+        connector = aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context)
+        return aiohttp.ClientSession(connector=connector, proxy=rest.proxy, middlewares=(authorize,))
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._api.close()
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the object or list at `path`."""
-        return await self._json("GET", path, query=query)
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False
+    ) -> dict[str, Any]:
+        """Return the object or list at `path`; with `metadata_only` a list of nothing but the objects' metadata."""
+        return await self._json("GET", path, query=query, accept=_METADATA_ONLY if metadata_only else _JSON)
 
     async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create an object in the collection at `path` and return it as stored, or as it would be by a dry run."""
@@ -112,10 +145,18 @@ class KubeClient:
             response.close()
 
     async def _json(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        accept: str = _JSON,
     ) -> dict[str, Any]:
+        if method != "GET" and not self._may_write():
+            raise ApiError(0, f"{method} {path}: not sent, this process does not decide any more")
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
-        response = await self._send(method, path, query=query, body=body, timeout=timeout)
+        response = await self._send(method, path, query=query, body=body, timeout=timeout, accept=accept)
         try:
             if response.status >= 300:
                 raise await _error_of(response)
@@ -134,21 +175,35 @@ class KubeClient:
         query: Mapping[str, str] | None,
         body: Mapping[str, Any] | None,
         timeout: aiohttp.ClientTimeout,
+        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "resumable-sweep"}
+        headers = {"Accept": accept, "Content-Type": _JSON, "User-Agent": "resumable-sweep"}
         url = self._configuration.host + path + ("?" + urlencode(query) if query else "")
         try:
-            auth = await self._configuration.auth_settings()
-            await self._api.update_params_for_auth(headers, [], list(auth), path, method, body)
+            headers.update(await self._credentials(method, path))
             answer = await self._api.call_api(method, url, headers, body=body, _request_timeout=timeout)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, f"{method} {path}: {error!r}") from error
         response: aiohttp.ClientResponse = answer.response
         return response
 
+    async def _credentials(self, method: str, path: str) -> dict[str, str]:
+        """Return the headers by which the API server knows us, as of now."""
+        headers: dict[str, str] = {}
+        auth = await self._configuration.auth_settings()
+        await self._api.update_params_for_auth(headers, [], list(auth), path, method, None)
+        return headers
 
-def _is_in_cluster() -> bool:
-    return not os.environ.get("KUBECONFIG") and _SERVICE_ACCOUNT_TOKEN.exists()
+
+def _load_account(configuration: Configuration, account: Path) -> None:
+    token = account / "token"
+    InClusterConfigLoader(token_filename=str(token), cert_filename=str(account / "ca.crt")).load_and_set(configuration)
+
+    def refresh(configuration: Configuration) -> None:
+        # The kubelet puts a new token in its place long before the old one ends: read each time, none is ever too old.
+        configuration.api_key["BearerToken"] = f"Bearer {token.read_text().strip()}"
+
+    configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]  # declared by its default, None
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -22,6 +22,8 @@ Changed = Callable[["T | None", "T | None"], None]
 
 _PAGE = 500
 _LONGEST_PAUSE_SECONDS = 30.0
+_LONGEST_PAUSE_UNANSWERED_SECONDS = 5.0
+"""Where nobody answers, asking costs next to nothing, and whoever is back should be noticed soon."""
 _FORBIDDEN_PAUSE_SECONDS = 60.0
 
 
@@ -34,6 +36,10 @@ class Informer(Generic[T]):
         From an object to what is kept of it; None leaves it out.
     changed:
         Called in the event loop whenever a projection changes; must not block.
+    recovered:
+        Called likewise when the collection could be listed again after a time in which nobody answered.
+    clock:
+        Monotonic, in seconds.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class Informer(Generic[T]):
         project: Callable[[Mapping[str, Any]], T | None],
         changed: Changed[T],
         selector: str = "",
+        recovered: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
@@ -53,12 +61,26 @@ class Informer(Generic[T]):
         self._query = {"labelSelector": selector} if selector else {}
         self._objects: dict[tuple[str, str], T] = {}
         self._synced = asyncio.Event()
+        self._recovered = recovered
+        self._clock = clock
         self._sleep = sleep
         self._failures = 0
+        self._unanswered = False
+        self._failing: tuple[float, str] | None = None
         self.forbidden = False
         """Whether the API server denies this collection to us."""
-        self.heard_at = time.monotonic()
-        """When the API server last said anything, by the monotonic clock."""
+        self.heard_at = clock()
+        """When the API server last said anything, by the clock."""
+
+    @property
+    def path(self) -> str:
+        """The collection."""
+        return self._path
+
+    @property
+    def failing(self) -> tuple[float, str] | None:
+        """Since when listing and watching fails, by the clock, and how; None where it does not."""
+        return self._failing
 
     @property
     def synced(self) -> bool:
@@ -84,7 +106,7 @@ class Informer(Generic[T]):
                 version = await self._list()
                 while True:
                     version = await self._watch(version)
-                    self._failures = 0
+                    self._note_success()
             except ApiError as error:
                 await self._sleep(self._pause_after(error))
 
@@ -94,6 +116,7 @@ class Informer(Generic[T]):
         A listing that succeeds proves nothing: every watch from it may fail, and listing is what costs most.
         """
         self._failures += 1
+        self._failing = (self._failing[0] if self._failing else self._clock(), str(error))
         if error.status == 403:
             self._note_forbidden(error)
             return _FORBIDDEN_PAUSE_SECONDS
@@ -101,14 +124,21 @@ class Informer(Generic[T]):
             return error.retry_after
         if error.status not in (0, 410):
             logger.warning("LIST or WATCH of %s failed: %s", self._path, error)
-        pause = min(_LONGEST_PAUSE_SECONDS, 0.2 * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+        self._unanswered |= error.status == 0
+        longest = _LONGEST_PAUSE_SECONDS if error.status else _LONGEST_PAUSE_UNANSWERED_SECONDS
+        pause = min(longest, 0.2 * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
         return max(pause, error.retry_after)
+
+    def _note_success(self) -> None:
+        self._failures = 0
+        self._failing = None
 
     def _note_forbidden(self, error: ApiError) -> None:
         if not self.forbidden:
             logger.warning("not allowed to read %s, going on without: %s", self._path, error.message)
         self.forbidden = True
-        self.heard_at = time.monotonic()
+        self.heard_at = self._clock()
+        self._failing = None
         self._synced.set()
 
     async def _list(self) -> str:
@@ -119,7 +149,7 @@ class Informer(Generic[T]):
             page = await self._client.get(
                 self._path, {**self._query, "limit": str(_PAGE), **({"continue": token} if token else {})}
             )
-            self.heard_at = time.monotonic()
+            self.heard_at = self._clock()
             for entry in page["items"]:
                 key = self._take(entry)
                 if key is not None:
@@ -131,16 +161,19 @@ class Informer(Generic[T]):
             self._drop(key)
         self.forbidden = False
         self._synced.set()
+        if self._unanswered:
+            self._unanswered = False
+            self._recovered()
         return str(page["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> str:
         """Follow the collection until the server ends the watch, and return the version it came to."""
         async for event in self._client.watch(self._path, version=version, query=self._query):
-            self.heard_at = time.monotonic()
+            self.heard_at = self._clock()
             entry = event["object"]
             if event["type"] == "ERROR":
                 raise ApiError(int(entry.get("code", 500)), str(entry.get("message", "")))
-            self._failures = 0
+            self._note_success()
             version = entry["metadata"]["resourceVersion"]
             if event["type"] == "DELETED":
                 self._drop(_key_of(entry))

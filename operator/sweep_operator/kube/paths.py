@@ -17,7 +17,17 @@ def node(name: str) -> str:
 
 def node_lease(name: str) -> str:
     """Return the Lease by which a node's kubelet tells that it lives."""
-    return f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
+    return lease("kube-node-lease", name)
+
+
+def leases(namespace: str) -> str:
+    """Return the collection of a namespace's Leases."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+
+
+def lease(namespace: str, name: str) -> str:
+    """Return one Lease."""
+    return f"{leases(namespace)}/{name}"
 
 
 def priority_class(name: str) -> str:

@@ -23,14 +23,19 @@ class Play:
         self.api = FakeApi()
         self.changes: list[tuple[str | None, str | None]] = []
         self.pauses: list[float] = []
+        self.recoveries = 0
         self._left = pauses
         self.informer: Informer[str] = Informer(
             self.api,  # type: ignore[arg-type]
             "/words",
             project=lambda entry: entry.get("word"),
             changed=lambda old, new: self.changes.append((old, new)),
+            recovered=self._recover,
             sleep=self._sleep,
         )
+
+    def _recover(self) -> None:
+        self.recoveries += 1
 
     async def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -146,3 +151,27 @@ async def test_the_server_may_ask_for_patience() -> None:
     await play.run()
     assert play.pauses == [17]
     assert not play.informer.synced
+
+
+async def test_who_does_not_answer_is_asked_often_enough_to_be_noticed_when_he_is_back() -> None:
+    play = Play(pauses=12)
+    play.api.lists = [page(entry("a", "x"))]
+    play.api.watches = [[ApiError(0, "connection reset")]]
+    play.api.lists += [ApiError(0, "connection refused") for _ in range(11)]
+    play.api.lists += [page(entry("a", "y"))]
+    await play.run()
+    assert len(play.pauses) == 12
+    assert 2.5 <= max(play.pauses) <= 5
+    assert play.recoveries == 1, "it is told once, when the collection is listed again"
+    assert play.changes == [(None, "x"), ("x", "y")]
+    assert play.informer.failing is not None
+    assert play.informer.failing[1] == "connection refused", "a listing that succeeds proves nothing of the watch"
+
+
+async def test_a_server_that_has_answered_all_along_has_not_come_back() -> None:
+    play = Play(pauses=2)
+    play.api.lists = [page(), ApiError(500, "etcd has no leader"), page(), page()]
+    play.api.watches = [[GONE], [event("ADDED", "a", "x")]]
+    await play.run()
+    assert play.recoveries == 0
+    assert play.informer.failing is None
