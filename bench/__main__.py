@@ -15,9 +15,9 @@ from typing import Any
 
 from bench.table import show
 
-NAMES = ("testbed", "reclaim", "library", "store_engines", "store", "sidecar", "merge")
+NAMES = ("testbed", "reclaim", "peers", "library", "store_engines", "store", "sidecar", "merge")
 _QUICK = "--quick"
-_CAN_BE_QUICK = ("library", "store", "sidecar")
+_CAN_BE_QUICK = ("peers", "library", "store", "sidecar")
 _RESULTS = Path("build/bench")
 
 

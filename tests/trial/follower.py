@@ -118,7 +118,7 @@ class Follower:
             try:
                 for line in cluster.lines(path, **query):
                     _take_line(worker, line.decode(errors="replace"))
-                # A connection to a kubelet that is cut off ends as a log does: only of a pod that has ended it is whole.
+                # A connection to a kubelet that is cut off ends as a log does: that is whole once its pod has ended.
                 if has_ended:
                     worker.is_read = True
                     return

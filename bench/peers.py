@@ -1,0 +1,168 @@
+"""A sweep beside an Indexed Job on real kubelets, struck by the same strikes of the same nodes.
+
+Both sides run one image on the same items, their pods on one node, which is then taken away under all of them. The Job
+is written as Kubernetes' documentation advises; it is there twice, the second time with a bucket into which each pod
+puts its results when it ends, and from which it begins. The pacer's items wait, as for a GPU, so that it is not this
+machine's cores that are timed; the digits' items compute.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.peers_account import Outcome, said_of
+from bench.peers_trial import JOB, JOB_WITH_BUCKET, SIDES, SWEEP, outcomes_of
+from bench.peers_ways import DIGITS, NAMESPACE, PACER, WAYS, Program
+from trial.cluster import wait_until
+from trial.ground import Ground, install_operator, local_ground
+
+_ROUNDS = 3
+_SPARE_NODES = 3
+_SILENCE = "silence"
+_WAYS_OF_DIGITS = ("kill", "shutdown", "delete-pod", "exit-0")
+_CREATED_GOAL_S = 15.0
+_SILENT_GOAL_S = 30.0
+"""For `partition` and `silence`: a machine of which nothing is heard, while its Node object stays."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """Strikes in several ways, all at about the same time."""
+
+    program: Program
+    ways: tuple[str, ...]
+    with_silent_job: bool = False
+
+
+def figures(*, quick: bool = False) -> list[dict[str, Any]]:
+    """Strike in every way, three times, or once to be quick; medians, and sums of items. Needs Linux and root.
+
+    The digits are struck once, in the ways that end within minutes. The Job waits for a silent machine once, for 400 s.
+    Neither is there to be quick.
+    """
+    rounds = [
+        Round(program=PACER, ways=tuple(WAYS), with_silent_job=not quick and not n)
+        for n in range(1 if quick else _ROUNDS)
+    ]
+    if not quick:
+        rounds.append(Round(program=DIGITS, ways=_WAYS_OF_DIGITS))
+    found: dict[tuple[str, str], list[Outcome]] = {}
+    with tempfile.TemporaryDirectory(prefix="rsw-bench-") as directory:
+        ground = local_ground(
+            nodes=_SPARE_NODES + 1, spot=_SPARE_NODES, gpus=0, experiment="pacer", state=Path(directory) / "cluster"
+        )
+        testbed = ground.testbed
+        assert testbed is not None
+        try:
+            images = testbed.push_images(*{each.program.image for each in rounds})
+            ground = replace(ground, images={**ground.images, **images})
+            install_operator(ground)
+            _pull(ground, [f"spot-{number + 1}" for number in range(_SPARE_NODES)], *images)
+            ground.cluster().create(
+                "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+            )
+            with ThreadPoolExecutor(max_workers=len(rounds) * len(WAYS)) as pool:
+                under_way = [
+                    begun for number, each in enumerate(rounds) for begun in _begin(each, ground, pool, number=number)
+                ]
+                for what, future in under_way:
+                    found.setdefault(what, []).extend(future.result())
+        finally:
+            testbed.down()
+    return [row for (image, way), outcomes in found.items() for row in _rows(image, way, outcomes)]
+
+
+def _begin(
+    each: Round, ground: Ground, pool: ThreadPoolExecutor, *, number: int
+) -> list[tuple[tuple[str, str], Future[list[Outcome]]]]:
+    """Live through a round; a Job that waits for a silent machine is left waiting."""
+    assert ground.testbed is not None
+    testbed = ground.testbed
+    # Before the first strike: a node that comes up takes much of this machine.
+    with ThreadPoolExecutor(max_workers=3) as adding:
+        list(adding.map(lambda way: testbed.add(f"{way}-{number}", spot=True, gpus=0), each.ways))
+    _pull(ground, [f"{way}-{number}" for way in each.ways], each.program.image)
+    begun = {}
+    for way in each.ways:
+        names = SIDES if way != _SILENCE or each.with_silent_job else (SWEEP,)
+        begun[way] = pool.submit(outcomes_of, ground, each.program, way, node=f"{way}-{number}", names=names)
+    for way, future in begun.items():
+        if way != _SILENCE:
+            future.result()
+    return [((each.program.image, way), future) for way, future in begun.items()]
+
+
+def _pull(ground: Ground, nodes: Sequence[str], *images: str) -> None:
+    """Have nodes pull the images of programs, and the sidecar's."""
+    cluster, pods = ground.cluster(), "/api/v1/namespaces/default/pods"
+    for node in nodes:
+        containers = [
+            {"name": name, "image": ground.images[name], "command": ["true"]} for name in ("sidecar", *images)
+        ]
+        spec = {"nodeName": node, "restartPolicy": "Never", "containers": containers}
+        cluster.create(pods, {"metadata": {"name": f"pull-{node}"}, "spec": spec})
+    for node in nodes:
+        pod = f"{pods}/pull-{node}"
+        wait_until(
+            lambda pod=pod: cluster.get(pod)["status"].get("phase") == "Succeeded",  # type: ignore[misc]
+            what=f"{node} to pull images",
+            seconds=240,
+        )
+        cluster.delete(pod, {"gracePeriodSeconds": 0})
+
+
+def _rows(image: str, way: str, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    sweeps = [each for each in outcomes if each.side == SWEEP]
+    jobs = [each for each in outcomes if each.side != SWEEP]
+    created = [seconds for each in sweeps for seconds in each.to_created_s]
+    working = [seconds for each in sweeps for seconds in each.to_working_s]
+    head = f"{image}, {way}, {len(created)} pods"
+    goal = _SILENT_GOAL_S if way in ("partition", _SILENCE) else _CREATED_GOAL_S
+    rows = [
+        _row(
+            f"{head}: to replacement created",
+            said_of(created, sweeps),
+            peer=said_of([seconds for each in jobs for seconds in each.to_created_s], jobs) if jobs else None,
+            goal=goal,
+            holds=None not in created and statistics.median(each for each in created if each is not None) <= goal,
+        ),
+        _row(
+            f"{head}: to working again",
+            said_of(working, sweeps),
+            peer=said_of([seconds for each in jobs for seconds in each.to_working_s], jobs) if jobs else None,
+            goal=None,
+            holds=None not in working,
+        ),
+    ]
+    for figure, field, must_be_none in (
+        ("items done before", "done_before", False),
+        ("items run again", "run_again", False),
+        ("items missing in the end", "missing", True),
+        ("items called done that are not", "called_done", True),
+    ):
+        sums = {
+            side: sum(getattr(each, field) for each in outcomes if each.side == side)
+            for side in SIDES
+            if any(each.side == side for each in outcomes)
+        }
+        peer = ", with bucket ".join(str(sums[side]) for side in (JOB, JOB_WITH_BUCKET) if side in sums)
+        rows.append(
+            _row(
+                f"{head}: {figure}",
+                sums[SWEEP],
+                peer=peer or None,
+                goal=0 if must_be_none else None,
+                holds=not must_be_none or not sums[SWEEP],
+            )
+        )
+    return rows
+
+
+def _row(figure: str, value: object, *, peer: str | None, goal: float | None, holds: bool) -> dict[str, Any]:
+    return {"figure": figure, "value": value, "unit": "", "peer": peer, "goal": goal, "holds": holds}
