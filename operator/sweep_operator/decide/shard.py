@@ -63,7 +63,8 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
     pod = snapshot.pod_of(record.attempt)
     report = newest_report(pod, snapshot.reports.get(record.attempt))
     node = snapshot.presence.nodes.get(pod.node) if pod else None
-    progress = progress_of(record, pod=pod, incarnation=node.incarnation if node else "", report=report)
+    incarnation = snapshot.placements.get(record.attempt) or (node.incarnation if node else "")
+    progress = progress_of(record, pod=pod, incarnation=incarnation, report=report)
     notice = noted(progress.record, pod=pod, report=report, now=now)
     finding = finding_of(
         pod,

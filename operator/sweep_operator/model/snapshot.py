@@ -173,6 +173,7 @@ class Snapshot:
     `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to;
     `attentive_since` is the same, but since the operator was last unable to hear. `leases` holds the nodes whose Leases
     are watched, by name, because something there has missed a report.
+    `placements` holds the incarnation of the node that this process first saw each attempt's pod on, by number.
     `made_of` is the digest of what a pod would be made of now.
     """
 
@@ -180,6 +181,7 @@ class Snapshot:
     presence: Presence = field(default_factory=Presence)
     reports: Mapping[int, Report] = field(default_factory=dict)
     creations: Mapping[int, Creation] = field(default_factory=dict)
+    placements: Mapping[int, str] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
     housekeeping: Mapping[str, Creation] = field(default_factory=dict)
     heard_at: Mapping[int, float] = field(default_factory=dict)

@@ -87,8 +87,8 @@ class Executor:
         self._written_at: dict[str, float] = {}
         self._unwanted: dict[str, dict[str, str]] = {}
 
-    async def execute(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Carry `plan` out.
+    async def execute(self, snapshot: Snapshot, plan: Plan) -> float | None:
+        """Carry `plan` out, and return when what was held back of the status can be written, None where nothing was.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Executor:
         ApiError
             Where the API server did not take the status; nothing else was done then.
         """
-        sweep = await self._write_status(snapshot.sweep, plan)
+        sweep, writable_at = await self._write_status(snapshot.sweep, plan)
         orders = [action for action in plan.actions if isinstance(action, CreateAttempt)]
         for order in orders:
             # From here on the attempt is this process' own: nobody else will ever make its pod.
@@ -117,16 +117,18 @@ class Executor:
         await self._all(self._delete(deletion) for deletion in deletions)
         if any(isinstance(action, DeleteSweep) for action in plan.actions):
             await self._delete_sweep(sweep)
+        return writable_at
 
-    async def _write_status(self, sweep: Sweep, plan: Plan) -> Sweep:
+    async def _write_status(self, sweep: Sweep, plan: Plan) -> tuple[Sweep, float | None]:
+        """Write the status, and return the sweep with it; what moves all the time may have to wait until a time."""
         wanted = status_manifest(plan.status, sweep)
         current = sweep.manifest.get("status") or {}
         after = replace(sweep, status=plan.status)
         if wanted == current:
-            return after
-        due = self._clock() - self._written_at.get(sweep.uid, 0.0) >= refresh_seconds(sweep.spec.shards)
-        if not due and lasting_part(wanted) == lasting_part(current):
-            return after
+            return after, None
+        due_at = self._written_at.get(sweep.uid, 0.0) + refresh_seconds(sweep.spec.shards)
+        if self._clock() < due_at and lasting_part(wanted) == lasting_part(current):
+            return after, due_at
         metadata = {name: value for name, value in sweep.manifest["metadata"].items() if name != "managedFields"}
         body = {**sweep.manifest, "metadata": metadata, "status": wanted}
         try:
@@ -141,7 +143,7 @@ class Executor:
                 raise StatusConflict("the sweep has changed meanwhile") from error
             raise
         self._written_at[sweep.uid] = self._clock()
-        return after
+        return after, None
 
     async def _read_again(self, sweep: Sweep) -> None:
         try:

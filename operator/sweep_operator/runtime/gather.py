@@ -87,12 +87,14 @@ class Gatherer:
         self._attempts.saw(sweep.uid, {pod.attempt for pod in pods if pod.role is Role.ATTEMPT})
         creations = self._attempts.of(sweep.uid)
         nodes = await self._nodes_of(sweep, pods)
+        self._attempts.saw_on(sweep.uid, pods, nodes)
         attentive_since = self._leases.attentive_since()
         return Snapshot(
             sweep=sweep,
             presence=Presence(pods=tuple(pods), nodes=nodes, nodes_visible=not self._nodes.forbidden),
             reports=self._reports.of(sweep.uid),
             creations=creations,
+            placements=self._attempts.placements(sweep.uid),
             absent=frozenset(absent),
             housekeeping=self._housekeeping(sweep, pods),
             heard_at=self._reports.heard_at(sweep.uid),

@@ -59,9 +59,10 @@ class Reconciler:
                 return "gone"
             now = self._clock()
             plan = decide(snapshot, now)
-            await self._executor.execute(snapshot, plan)
-            if plan.look_again_at is not None:
-                self._queue.add(key, delay=max(0.05, plan.look_again_at - now))
+            writable_at = await self._executor.execute(snapshot, plan)
+            looks = [at for at in (plan.look_again_at, writable_at) if at is not None]
+            if looks:
+                self._queue.add(key, delay=max(0.05, min(looks) - now))
             return "done"
         except StatusConflict as conflict:
             logger.info("%s/%s: %s", *key, conflict)

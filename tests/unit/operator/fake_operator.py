@@ -134,11 +134,13 @@ class FakeOperator:
             if role not in roles and not is_on_its_way(creation, now=cluster.now):
                 self.attempts.forget_housekeeping(UID, role)
         nodes: dict[str, NodeView] = dict(cluster.nodes)
+        self.attempts.saw_on(UID, pods, nodes)
         return Snapshot(
             sweep=sweep,
             presence=Presence(pods=tuple(pods), nodes=nodes),
             reports=self.reports.of(UID),
             creations=self.attempts.of(UID),
+            placements=self.attempts.placements(UID),
             absent=frozenset(record.attempt for record in asked if record.attempt not in live),
             housekeeping=self.attempts.housekeeping_of(UID),
             heard_at=self.reports.heard_at(UID),
@@ -202,8 +204,11 @@ class FakeOperator:
 
     def _write(self, snapshot: Snapshot, plan: Plan, faults: Faults) -> bool:
         wanted = status_manifest(plan.status, snapshot.sweep)
-        due = self.cluster.now - self.written_at >= refresh_seconds(self.spec.shards)
-        if wanted == self.stored or (not due and lasting_part(wanted) == lasting_part(self.stored)):
+        due_at = self.written_at + refresh_seconds(self.spec.shards)
+        if wanted == self.stored:
+            return True
+        if self.cluster.now < due_at and lasting_part(wanted) == lasting_part(self.stored):
+            self.look_again_at = min(due_at, self.look_again_at or due_at)
             return True
         if faults.status == "conflict":
             return False

@@ -11,6 +11,7 @@ from fake_cluster import FakeCluster, Shard
 from fake_operator import FakeOperator
 
 from sweep_operator.decide.classify import AMBIGUOUS_SECONDS
+from sweep_operator.decide.sweep import refresh_seconds
 from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Spec, SweepStatus
@@ -31,7 +32,8 @@ class World:
             for pod in list(self.cluster.pods.values()):
                 self.cluster.schedule(pod)
                 self.cluster.start(self.cluster.pods[pod.name])
-        self.operator.look()
+        # Where a pod runs is written a little later than that it was made.
+        self.wait(refresh_seconds(1))
         self.node = self.first.node
 
     @property

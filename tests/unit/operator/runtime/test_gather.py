@@ -10,6 +10,7 @@ from builders import NODE, NOW, UID, manifest, node, placed, pod, record, report
 from fake_api import FakeApi
 
 from resumable_sweep.contract.report import NoticeKind
+from sweep_operator.decide import decide
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
 from sweep_operator.kube.informer import Informer
@@ -181,6 +182,18 @@ async def test_nobody_listens_while_tokens_may_not_be_reviewed() -> None:
     assert (await desk.gather()).listening_since == NOW - 60
     desk.tokens.forbidden = True
     assert (await desk.gather()).listening_since is None
+
+
+async def test_a_node_that_is_another_machine_at_the_next_look_is_found_out_before_anything_is_written() -> None:
+    desk = Desk(record())
+    desk.show(pod())
+    before = (await desk.gather()).placements
+    desk.nodes.get = lambda *_: node(boot_id="another")  # type: ignore[method-assign]
+    found = await desk.gather()
+    assert found.placements == before == {1: node().incarnation}
+    desk.nodes.get = lambda *_: node(uid="another")  # type: ignore[method-assign]
+    (after,) = decide(await desk.gather(), NOW).status.records
+    assert after.signal is Signal.NODE_REPLACED
 
 
 async def test_what_belongs_to_former_attempts_is_dropped() -> None:

@@ -149,10 +149,11 @@ def written_with(**fields: Any) -> dict[str, Any]:
     [
         {"done": 5},
         {"eta": "5s"},
+        {"running": 1},
         {"items_total": 7},
         {"records": (placed(done=5, recorded=6, base=1),)},
     ],
-    ids=["items done", "the estimate", "the total", "a shard's counts"],
+    ids=["items done", "the estimate", "pods", "the total", "a shard's counts"],
 )
 def test_what_moves_all_the_time_can_wait(change: dict[str, Any]) -> None:
     assert lasting_part(written_with(**change)) == lasting_part(written_with())
@@ -163,7 +164,6 @@ def test_what_moves_all_the_time_can_wait(change: dict[str, Any]) -> None:
     [
         {"attempts": 3},
         {"lost": 1},
-        {"running": 1},
         {"reclaims_by_signal": {"NodeGone": 1}},
         {"conditions": (HEALTHY,)},
         {"records": (placed(attempt=2),)},
@@ -171,7 +171,7 @@ def test_what_moves_all_the_time_can_wait(change: dict[str, Any]) -> None:
         {"records": (placed(signal=Signal.NODE_GONE),)},
         {"items_sha256": "abc"},
     ],
-    ids=["attempts", "losses", "pods", "reclaims", "conditions", "an attempt", "a state", "a signal", "the items"],
+    ids=["attempts", "losses", "reclaims", "conditions", "an attempt", "a state", "a signal", "the items"],
 )
 def test_what_must_survive_a_restart_cannot(change: dict[str, Any]) -> None:
     assert lasting_part(written_with(**change)) != lasting_part(written_with())
