@@ -8,7 +8,6 @@ machine's cores that are timed; the digits' items compute.
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,19 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.peers_account import Outcome, said_of
-from bench.peers_trial import JOB, JOB_WITH_BUCKET, SIDES, SWEEP, outcomes_of
-from bench.peers_ways import DIGITS, NAMESPACE, PACER, WAYS, Program
+from bench.peers_account import Outcome
+from bench.peers_rows import rows_of
+from bench.peers_trial import outcomes_of
+from bench.peers_ways import DIGITS, NAMESPACE, PACER, SIDES, SILENCE, SWEEP, WAYS, Program
 from trial.cluster import wait_until
 from trial.ground import Ground, install_operator, local_ground
 
 _ROUNDS = 3
 _SPARE_NODES = 3
-_SILENCE = "silence"
 _WAYS_OF_DIGITS = ("kill", "shutdown", "delete-pod", "exit-0")
-_CREATED_GOAL_S = 15.0
-_SILENT_GOAL_S = 30.0
-"""For `partition` and `silence`: a machine of which nothing is heard, while its Node object stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +71,7 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
                     found.setdefault(what, []).extend(future.result())
         finally:
             testbed.down()
-    return [row for (image, way), outcomes in found.items() for row in _rows(image, way, outcomes)]
+    return [row for (image, way), outcomes in found.items() for row in rows_of(image, way, outcomes)]
 
 
 def _begin(
@@ -90,10 +86,10 @@ def _begin(
     _pull(ground, [f"{way}-{number}" for way in each.ways], each.program.image)
     begun = {}
     for way in each.ways:
-        names = SIDES if way != _SILENCE or each.with_silent_job else (SWEEP,)
+        names = SIDES if way != SILENCE or each.with_silent_job else (SWEEP,)
         begun[way] = pool.submit(outcomes_of, ground, each.program, way, node=f"{way}-{number}", names=names)
     for way, future in begun.items():
-        if way != _SILENCE:
+        if way != SILENCE:
             future.result()
     return [((each.program.image, way), future) for way, future in begun.items()]
 
@@ -115,54 +111,3 @@ def _pull(ground: Ground, nodes: Sequence[str], *images: str) -> None:
             seconds=240,
         )
         cluster.delete(pod, {"gracePeriodSeconds": 0})
-
-
-def _rows(image: str, way: str, outcomes: list[Outcome]) -> list[dict[str, Any]]:
-    sweeps = [each for each in outcomes if each.side == SWEEP]
-    jobs = [each for each in outcomes if each.side != SWEEP]
-    created = [seconds for each in sweeps for seconds in each.to_created_s]
-    working = [seconds for each in sweeps for seconds in each.to_working_s]
-    head = f"{image}, {way}, {len(created)} pods"
-    goal = _SILENT_GOAL_S if way in ("partition", _SILENCE) else _CREATED_GOAL_S
-    rows = [
-        _row(
-            f"{head}: to replacement created",
-            said_of(created, sweeps),
-            peer=said_of([seconds for each in jobs for seconds in each.to_created_s], jobs) if jobs else None,
-            goal=goal,
-            holds=None not in created and statistics.median(each for each in created if each is not None) <= goal,
-        ),
-        _row(
-            f"{head}: to working again",
-            said_of(working, sweeps),
-            peer=said_of([seconds for each in jobs for seconds in each.to_working_s], jobs) if jobs else None,
-            goal=None,
-            holds=None not in working,
-        ),
-    ]
-    for figure, field, must_be_none in (
-        ("items done before", "done_before", False),
-        ("items run again", "run_again", False),
-        ("items missing in the end", "missing", True),
-        ("items called done that are not", "called_done", True),
-    ):
-        sums = {
-            side: sum(getattr(each, field) for each in outcomes if each.side == side)
-            for side in SIDES
-            if any(each.side == side for each in outcomes)
-        }
-        peer = ", with bucket ".join(str(sums[side]) for side in (JOB, JOB_WITH_BUCKET) if side in sums)
-        rows.append(
-            _row(
-                f"{head}: {figure}",
-                sums[SWEEP],
-                peer=peer or None,
-                goal=0 if must_be_none else None,
-                holds=not must_be_none or not sums[SWEEP],
-            )
-        )
-    return rows
-
-
-def _row(figure: str, value: object, *, peer: str | None, goal: float | None, holds: bool) -> dict[str, Any]:
-    return {"figure": figure, "value": value, "unit": "", "peer": peer, "goal": goal, "holds": holds}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
@@ -68,17 +67,3 @@ def outcome_of(
         missing=len(wanted - kept) if verdict else 0,
         called_done=len(promised - kept),
     )
-
-
-def said_of(times: Sequence[float | None], outcomes: Sequence[Outcome]) -> str:
-    """Return the median of `times` in words, and how many of them never came.
-
-    `outcomes` are those that the times are of: what a side that has ended did not do, it never will.
-    """
-    found = [each for each in times if each is not None]
-    least = min((each.watched_s for each in outcomes), default=0.0)
-    absent = "never" if all(each.verdict for each in outcomes) else f"> {least:.0f} s"
-    if not found:
-        return absent
-    median = f"{statistics.median(found):.1f} s"
-    return median if len(found) == len(times) else f"{median}, {len(times) - len(found)} of {len(times)} {absent}"

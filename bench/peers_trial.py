@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.peers_account import Outcome, outcome_of
-from bench.peers_ways import NAMESPACE, WAYS, Program
+from bench.peers_ways import JOB_WITH_BUCKET, NAMESPACE, SIDES, SWEEP, WAYS, Program
 from resumable_sweep.contract.canonical import identity
 from resumable_sweep.contract.items import items_of_matrix, shard_of
 from resumable_sweep.contract.log_format import entries_of, results_of
@@ -25,8 +25,6 @@ from trial.job import INDEX_LABEL, Bucket, Job, completed_indexes, job_like, ver
 from trial.ledger import ledger_of
 from trial.sweep import Sweep
 
-SWEEP, JOB, JOB_WITH_BUCKET = "sweep", "job", "job-with-bucket"
-SIDES = (SWEEP, JOB, JOB_WITH_BUCKET)
 _SHARDS = 2
 _BEGUN = 6
 _HEALED_AFTER_S = 60.0

@@ -9,6 +9,11 @@ from typing import Any
 from rig import Testbed
 
 NAMESPACE = "peers"
+SWEEP, JOB, JOB_WITH_BUCKET = "sweep", "job", "job-with-bucket"
+SIDES = (SWEEP, JOB, JOB_WITH_BUCKET)
+PARTITION = "partition"
+SILENCE = "silence"
+"""A machine dies, and its Node object stays."""
 _NODE_DELETED_AFTER_S = 10.0
 
 
@@ -70,8 +75,7 @@ WAYS: dict[str, Way] = {
     "kill": Way(strike=_kill),
     "shutdown": Way(strike=_shut_down),
     "delete-pod": Way(strike=_delete_pods),
-    "partition": Way(strike=_partition, is_healed=True, items=90),
+    PARTITION: Way(strike=_partition, is_healed=True, items=90),
     "exit-0": Way(strike=_shut_down, exits_0=True),
-    "silence": Way(strike=_kill_only, limit_s=400.0),
+    SILENCE: Way(strike=_kill_only, limit_s=400.0),
 }
-"""`silence`: a machine that dies while its Node object stays."""

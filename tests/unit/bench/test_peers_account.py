@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from bench.peers_account import Outcome, outcome_of, said_of
+from bench.peers_account import Outcome, outcome_of
 from trial.follower import Ran, Worker
 
 ITEMS = {0: frozenset("abc"), 1: frozenset("xyz")}
@@ -74,21 +72,3 @@ def test_of_an_index_that_failed_items_are_missing_and_nothing_is_made_up() -> N
 def test_of_a_side_that_still_works_nothing_is_missing() -> None:
     found = outcome(worker(0, 80, "ab", first_at=85), kept=frozenset("ab"), said_done=set(), verdict="")
     assert (found.missing, found.called_done) == (0, 0)
-
-
-ENDED = outcome(worker(0, 80, "abc", first_at=85))
-WATCHED = outcome(worker(0, 80, "ab", first_at=85), verdict="", said_done=set(), watched_s=400.2)
-
-
-@pytest.mark.parametrize(
-    ("times", "outcomes", "said"),
-    [
-        ([3.0, 1.0, 2.0], [ENDED], "2.0 s"),
-        ([None, None], [ENDED, ENDED], "never"),
-        ([None, None], [ENDED, WATCHED], "> 60 s"),
-        ([None], [WATCHED], "> 400 s"),
-        ([4.0, None], [ENDED], "4.0 s, 1 of 2 never"),
-    ],
-)
-def test_what_never_came_is_said(times: list[float | None], outcomes: list[Outcome], said: str) -> None:
-    assert said_of(times, outcomes) == said
