@@ -6,8 +6,10 @@ typed, 1.2 s as JSON), and the operator reads a dozen fields of each pod.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,24 @@ _WATCH_SILENCE_SECONDS = 120.0
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _JSON = "application/json"
 _METADATA_ONLY = f"application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{_JSON}"
+
+
+Observed = Callable[[str, str, int, float], None]
+"""Called with each request's verb, path, HTTP status (0 where there was no answer) and seconds; of a watch, with the
+seconds until it begins."""
+
+
+def _unobserved(verb: str, path: str, status: int, seconds: float) -> None:
+    pass
+
+
+def _verb(method: str, query: Mapping[str, str] | None) -> str:
+    """Return the verb by which Kubernetes' rights call a request of this method."""
+    if method == "GET":
+        return "watch" if "watch" in (query or ()) else "get"
+    if "dryRun" in (query or ()):
+        return "dry-run"
+    return {"POST": "create", "PUT": "update"}.get(method, method.lower())
 
 
 class ApiError(Exception):
@@ -51,13 +71,14 @@ class KubeClient:
         From every request that does not succeed, whatever the cause.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, *, observed: Observed = _unobserved) -> None:
         self._api = ApiClient(configuration)
         self._configuration = configuration
+        self._observed = observed
         self._may_write: Callable[[], bool] = lambda: True
 
     @classmethod
-    async def connect(cls, *, account: Path = SERVICE_ACCOUNT) -> KubeClient:
+    async def connect(cls, *, account: Path = SERVICE_ACCOUNT, observed: Observed = _unobserved) -> KubeClient:
         """Return a client for the cluster that KUBECONFIG names, or else the one whose pod this process runs in.
 
         `account` is the folder in which a pod finds its token and the API server's authority.
@@ -67,12 +88,12 @@ class KubeClient:
             _load_account(configuration, account)
         else:
             await config.load_kube_config(client_configuration=configuration)
-        return cls(configuration)
+        return cls(configuration, observed=observed)
 
     def fenced(self, may_write: Callable[[], bool]) -> KubeClient:
         """Return a client on the same connections that sends nothing but reads unless `may_write` is true just then."""
-        fenced = object.__new__(KubeClient)
-        fenced._api, fenced._configuration, fenced._may_write = self._api, self._configuration, may_write
+        fenced = copy.copy(self)
+        fenced._may_write = may_write
         return fenced
 
     @property
@@ -87,8 +108,15 @@ class KubeClient:
         async def authorize(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
-            request.headers.update(await self._credentials(request.method, request.url.path))
-            return await handler(request)
+            began, status = time.monotonic(), 0
+            try:
+                request.headers.update(await self._credentials(request.method, request.url.path))
+                response = await handler(request)
+                status = response.status
+                return response
+            finally:
+                verb = _verb(request.method, request.url.query)
+                self._observed(verb, request.url.path, status, time.monotonic() - began)
 
         connector = aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context)
         return aiohttp.ClientSession(connector=connector, proxy=rest.proxy, middlewares=(authorize,))
@@ -133,7 +161,12 @@ class KubeClient:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_WATCH_SILENCE_SECONDS)
-        response = await self._send("GET", path, query=parameters, body=None, timeout=timeout)
+        began, status = time.monotonic(), 0
+        try:
+            response = await self._send("GET", path, query=parameters, body=None, timeout=timeout)
+            status = response.status
+        finally:
+            self._observed("watch", path, status, time.monotonic() - began)
         try:
             if response.status != 200:
                 raise await _error_of(response)
@@ -156,16 +189,23 @@ class KubeClient:
         if method != "GET" and not self._may_write():
             raise ApiError(0, f"{method} {path}: not sent, this process does not decide any more")
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
-        response = await self._send(method, path, query=query, body=body, timeout=timeout, accept=accept)
+        began, status = time.monotonic(), 0
         try:
-            if response.status >= 300:
-                raise await _error_of(response)
-            answer: dict[str, Any] = await response.json(content_type=None)
-            return answer
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ApiError(0, f"{method} {path}: {error!r}") from error
+            response = await self._send(method, path, query=query, body=body, timeout=timeout, accept=accept)
+            try:
+                if response.status >= 300:
+                    refusal = await _error_of(response)
+                    status = response.status
+                    raise refusal
+                answer: dict[str, Any] = await response.json(content_type=None)
+                status = response.status
+                return answer
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                raise ApiError(0, f"{method} {path}: {error!r}") from error
+            finally:
+                response.release()
         finally:
-            response.release()
+            self._observed(_verb(method, query), path, status, time.monotonic() - began)
 
     async def _send(
         self,

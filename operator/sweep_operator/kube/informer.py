@@ -38,6 +38,8 @@ class Informer(Generic[T]):
         Called in the event loop whenever a projection changes; must not block.
     recovered:
         Called likewise when the collection could be listed again after a time in which nobody answered.
+    failed:
+        Called with the HTTP status of each listing or watch that fails, 0 where there was no answer.
     clock:
         Monotonic, in seconds.
     """
@@ -51,6 +53,7 @@ class Informer(Generic[T]):
         changed: Changed[T],
         selector: str = "",
         recovered: Callable[[], None] = lambda: None,
+        failed: Callable[[int], None] = lambda status: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -62,6 +65,7 @@ class Informer(Generic[T]):
         self._objects: dict[tuple[str, str], T] = {}
         self._synced = asyncio.Event()
         self._recovered = recovered
+        self._failed = failed
         self._clock = clock
         self._sleep = sleep
         self._failures = 0
@@ -116,6 +120,7 @@ class Informer(Generic[T]):
         A listing that succeeds proves nothing: every watch from it may fail, and listing is what costs most.
         """
         self._failures += 1
+        self._failed(error.status)
         self._failing = (self._failing[0] if self._failing else self._clock(), str(error))
         if error.status == 403:
             self._note_forbidden(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.shard_record import ShardRecord, ShardState
+from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
 from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
@@ -52,6 +55,13 @@ def _counted(creation: Creation, *, before: Creation | None) -> Creation:
         return creation
     refusals = 1 + (before.refusals if before is not None else 0)
     return replace(creation, refusals=refusals, retry_at=creation.refused_at + quota_retry_seconds(refusals))
+
+
+def _has_failed(old: ShardRecord, new: ShardRecord) -> bool:
+    """Return whether the attempt of a record has ended, other than well, by a reclaim or by our own will."""
+    if not new.signal or new.signal.is_reclaim or new.signal is Signal.STOPPED or new.state is ShardState.LEAVING:
+        return False
+    return old.state is ShardState.LEAVING or (old.signal, old.since) != (new.signal, new.since)
 
 
 class StatusConflict(Exception):
@@ -143,6 +153,7 @@ class Executor:
                 raise StatusConflict("the sweep has changed meanwhile") from error
             raise
         self._written_at[sweep.uid] = self._clock()
+        self._metrics.status_bytes.observe(len(json.dumps(wanted, separators=(",", ":"))))
         return after, None
 
     async def _read_again(self, sweep: Sweep) -> None:
@@ -226,6 +237,8 @@ class Executor:
                     raise
                 return Creation(created_at=self._clock(), seen=True)
             creation = Creation(created_at=self._clock())
+            if role is not None:
+                self._metrics.pods_created.labels(role=role.value).inc()
             return creation if role is None else await self._looked_at(sweep, role, created, creation)
         except ApiError as error:
             refused = self._refused(sweep, refusal_of(error))
@@ -242,6 +255,7 @@ class Executor:
         if refusal is None:
             return creation
         refused = self._refused(sweep, refusal)
+        self._metrics.pods_deleted.labels(role=role.value).inc()
         path = paths.pod(sweep.namespace, pod["metadata"]["name"])
         self._unwanted.setdefault(sweep.uid, {})[path] = pod["metadata"]["uid"]
         await self._delete_unwanted(sweep)
@@ -273,6 +287,7 @@ class Executor:
 
     def _refused(self, sweep: Sweep, refusal: Refusal) -> Creation:
         logger.warning("%s/%s: not created: %s: %s", sweep.namespace, sweep.name, refusal.reason, refusal.message)
+        self._metrics.refusals.labels(reason=refusal.reason).inc()
         now = self._clock()
         return Creation(
             retry_at=now + refusal.retry_seconds,
@@ -288,6 +303,7 @@ class Executor:
             path = paths.pod(pod.namespace, pod.name)
             logger.info("deleting pod %s/%s: %s", pod.namespace, pod.name, deletion.reason)
             await self._client.delete(path, uid=pod.uid, grace_seconds=deletion.grace_seconds)
+            self._metrics.pods_deleted.labels(role=pod.role.value).inc()
         except ApiError as error:
             # 404 and 409: it is gone, or another pod has its name. Anything else is tried again at the next look.
             if error.status not in (404, 409):
@@ -314,6 +330,7 @@ class Executor:
     def _tell_reclaim(self, sweep: Sweep, order: CreateAttempt, reclaim: Reclaim, created_at: float) -> None:
         seconds = max(0.0, created_at - reclaim.time)
         self._metrics.relaunch_seconds.observe(seconds)
+        self._metrics.first_items.relaunched(sweep.uid, shard=order.shard, attempt=order.attempt, since=reclaim.time)
         if order.take_after is not None:
             # Not reclaimed yet: that is said when it takes over.
             message = (
@@ -330,6 +347,8 @@ class Executor:
             if new.notice and new.noticed_at != old.noticed_at:
                 self._metrics.notices.labels(kind=new.notice.value).inc()
             self._metrics.false_alarms.inc(max(0, new.false_alarms - old.false_alarms))
+            if _has_failed(old, new):
+                self._metrics.failures.labels(signal=new.signal.value).inc()
         before = snapshot.sweep.status.reclaims_by_signal
         for signal, count in plan.status.reclaims_by_signal.items():
             self._metrics.reclaims.labels(signal=signal).inc(count - before.get(signal, 0))

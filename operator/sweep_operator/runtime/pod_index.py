@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
-from sweep_operator.model.observed import NodeView, PodView
+from sweep_operator.model.observed import NodeView, PodView, Role
 from sweep_operator.runtime.work_queue import Key, WorkQueue
 
 
@@ -24,6 +25,12 @@ class PodIndex:
     def all_keys(self) -> list[Key]:
         """Return the keys of the sweeps that have pods."""
         return list(self._by_sweep)
+
+    def running_attempts(self) -> Iterator[PodView]:
+        """Yield the pods of attempts whose program runs."""
+        for pod in self._by_uid.values():
+            if pod.role is Role.ATTEMPT and pod.is_running:
+                yield pod
 
     def by_uid(self, uid: str) -> PodView | None:
         """Return one pod by its UID, None where it is not known."""

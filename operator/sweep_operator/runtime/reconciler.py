@@ -37,6 +37,11 @@ class Reconciler:
         self._clock = clock
         self._failures: dict[Key, int] = {}
 
+    @property
+    def failing(self) -> int:
+        """How many sweeps' last look has failed."""
+        return len(self._failures)
+
     async def reconcile(self, key: Key) -> None:
         """Look at one sweep; whatever goes wrong is logged and tried again after a growing pause."""
         with self._metrics.reconcile_seconds.time():

@@ -16,12 +16,19 @@ class WorkQueue:
 
     A key that is added waits `idle_seconds`, so that the changes of one reclaim (a node, its eight pods) are seen
     together. A key that is added while it is being worked on is due again afterwards. `clock` is monotonic, in
-    seconds.
+    seconds. `waited` is called with the seconds for which a key that is taken had been due.
     """
 
-    def __init__(self, *, idle_seconds: float = 0.05, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        idle_seconds: float = 0.05,
+        clock: Callable[[], float] = time.monotonic,
+        waited: Callable[[float], None] | None = None,
+    ) -> None:
         self._idle = idle_seconds
         self._clock = clock
+        self._waited = waited
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._working: set[Key] = set()
@@ -47,6 +54,11 @@ class WorkQueue:
         self._due.pop(key, None)
         self._again.pop(key, None)
 
+    def due(self) -> int:
+        """Return how many keys could be worked on at this moment."""
+        now = self._clock()
+        return sum(at <= now for at in self._due.values())
+
     def oldest_due_seconds(self) -> float:
         """Return for how long the most overdue key has been due: 0 where none is."""
         now = self._clock()
@@ -62,6 +74,8 @@ class WorkQueue:
                 _, key = heapq.heappop(self._heap)
                 del self._due[key]
                 self._working.add(key)
+                if self._waited is not None:
+                    self._waited(-wait)
                 return key
             self._news.clear()
             try:

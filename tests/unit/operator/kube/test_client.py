@@ -90,3 +90,52 @@ async def test_each_request_has_the_token_of_its_time(
         await session.get(f"{client.server}/sweeps", headers={"Accept": "x"})
     assert [token for _, token in server.requests] == ["Bearer first"] * 2 + ["Bearer second"] * 2
     await client.close()
+
+
+async def test_every_request_is_told_of_with_what_came_of_it() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        special = {
+            "/refused": web.json_response({"message": "no"}, status=403),
+            "/broken": web.Response(text="no JSON"),
+            "/watched": web.Response(text='{"type": "BOOKMARK"}\n'),
+        }
+        return special.get(request.path, web.json_response({}))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    told: list[tuple[str, str, int]] = []
+    client = KubeClient(
+        Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}"),
+        observed=lambda verb, path, status, seconds: told.append((verb, path, status)),
+    )
+    await client.get("/pods/a")
+    await client.create("/pods", {})
+    await client.create("/pods", {}, dry_run=True)
+    await client.fenced(lambda: True).replace("/pods/a", {})
+    await client.delete("/pods/a", uid="u")
+    async for _ in client.watch("/watched", version="1", query={}):
+        pass
+    async with client.session() as session:
+        await session.get(f"{client.server}/sweeps", params={"watch": "true"})
+    for path in ("/refused", "/broken"):
+        with pytest.raises(ApiError):
+            await client.get(path)
+    await runner.cleanup()
+    with pytest.raises(ApiError):
+        await client.get("/nobody")
+    await client.close()
+    assert told == [
+        ("get", "/pods/a", 200),
+        ("create", "/pods", 200),
+        ("dry-run", "/pods", 200),
+        ("update", "/pods/a", 200),
+        ("delete", "/pods/a", 200),
+        ("watch", "/watched", 200),
+        ("watch", "/sweeps", 200),
+        ("get", "/refused", 403),
+        ("get", "/broken", 0),
+        ("get", "/nobody", 0),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from sweep_operator.kube.client import ApiError
 from sweep_operator.model.observed import Creation, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan, SweepEvent
 from sweep_operator.model.reclaim import Reclaim
-from sweep_operator.model.shard_record import ShardState
+from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
@@ -27,7 +28,7 @@ from sweep_operator.runtime.execute import REQUESTS_IN_FLIGHT, Executor, StatusC
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.sweep_store import SweepStore
-from sweep_operator.runtime.translation import sweep_of
+from sweep_operator.runtime.translation import status_manifest, sweep_of
 from sweep_operator.runtime.work_queue import WorkQueue
 
 STATUS = paths.sweep_status("ns", "lr")
@@ -302,6 +303,57 @@ async def test_what_a_webhook_has_kept_away_was_not_made(desk: Desk) -> None:
 
 def sampled(desk: Desk, name: str, **labels: str) -> float | None:
     return desk.metrics.registry.get_sample_value(name, labels)
+
+
+def failed(**fields: Any) -> ShardRecord:
+    ended = {"state": ShardState.WAITING, "attempt": 1, "signal": Signal.CONTAINER_FAILED, "since": NOW}
+    return record(**{**ended, **fields})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "counted"),
+    [
+        (record(), failed(), 1),
+        (record(), failed(state=ShardState.FAILED), 1),
+        (failed(state=ShardState.LEAVING), failed(), 1),
+        (record(), failed(state=ShardState.LEAVING), 0),
+        (failed(), failed(state=ShardState.ACTIVE, attempt=2), 0),
+        (record(signal=Signal.CONTAINER_FAILED, since=NOW - 9), failed(), 1),
+        (record(), failed(signal=Signal.NODE_GONE), 0),
+        (record(), failed(signal=Signal.STOPPED), 0),
+        (record(), record(state=ShardState.COMPLETE, attempt=1), 0),
+    ],
+    ids=[
+        "ended",
+        "ended, and its shard with it",
+        "ended after it was seen to end",
+        "still flushing",
+        "the next one",
+        "the same again",
+        "taken away",
+        "stopped",
+        "done",
+    ],
+)
+async def test_each_failure_is_counted_once_by_signal(before: ShardRecord, after: ShardRecord, counted: int) -> None:
+    desk = Desk()
+    sweep = replace(desk.sweep, status=replace(desk.sweep.status, records=(before, record(1))))
+    plan = Plan(status=replace(sweep.status, records=(after, record(1))))
+    await desk.executor.execute(snapshot(sweep), plan)
+    total = sum(sampled(desk, "resumable_sweep_failures_total", signal=signal) or 0 for signal in Signal)
+    assert total == counted == (sampled(desk, "resumable_sweep_failures_total", signal=after.signal) or 0)
+
+
+async def test_writes_are_counted(desk: Desk) -> None:
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(403, "exceeded quota: pods")]
+    await desk.execute(ORDER)
+    await desk.execute(ORDER, DeletePod(pod=pod(9, name="old"), reason="Settled"), status={"attempts": 2})
+    assert sampled(desk, "resumable_sweep_refusals_total", reason="QuotaExceeded") == 1
+    assert sampled(desk, "resumable_sweep_pods_created_total", role="attempt") == 1
+    assert sampled(desk, "resumable_sweep_pods_deleted_total", role="attempt") == 1
+    written = json.dumps(status_manifest(desk.sweep.status, desk.sweep), separators=(",", ":"))
+    assert sampled(desk, "resumable_sweep_status_bytes_count") == 2
+    assert (sampled(desk, "resumable_sweep_status_bytes_sum") or 0) >= len(written)
 
 
 async def test_what_is_not_allowed_is_never_made() -> None:
