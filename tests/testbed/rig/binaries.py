@@ -44,6 +44,8 @@ class GoModule:
     directory: str
     packages: Mapping[str, str]
     linker_flags: str = "-s -w"
+    tags: str = ""
+    """Build tags, separated by commas."""
 
 
 MODULES: tuple[GoModule, ...] = (
@@ -74,6 +76,13 @@ MODULES: tuple[GoModule, ...] = (
         directory="clients",
         packages={"helm": "helm.sh/helm/v3/cmd/helm", "kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
     ),
+    GoModule(directory="kwok", packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
+    GoModule(
+        directory="monitoring",
+        packages={"promtool": "github.com/prometheus/prometheus/cmd/promtool"},
+        # Without the clients of two dozen clouds, in which it could look for machines to scrape.
+        tags="remove_all_sd",
+    ),
 )
 
 NAMES: tuple[str, ...] = tuple(name for module in MODULES for name in module.packages)
@@ -92,7 +101,8 @@ def content_hash(module: GoModule, name: str, *, sources: Path = _SOURCES) -> st
     files = [root / "go.mod", root / "go.sum"]
     if package.startswith("./"):
         files += sorted(path for path in (root / package).rglob("*") if path.is_file())
-    digest = hashlib.sha256(f"{platform.machine()}\n{module.linker_flags}\n{package}\n".encode())
+    decisive = [platform.machine(), module.linker_flags, package, *([module.tags] if module.tags else [])]
+    digest = hashlib.sha256("".join(f"{each}\n" for each in decisive).encode())
     for path in files:
         digest.update(f"{path.relative_to(root)}\n".encode())
         digest.update(path.read_bytes())
@@ -137,7 +147,10 @@ def _build(module: GoModule, name: str, *, directory: Path, report: Say) -> None
         started = time.monotonic()
         part = directory / f"{name}.part"
         done = subprocess.run(
-            [go, "build", "-trimpath", f"-ldflags={module.linker_flags}", "-o", str(part), module.packages[name]],
+            [
+                *(go, "build", "-trimpath", f"-ldflags={module.linker_flags}", f"-tags={module.tags}"),
+                *("-o", str(part), module.packages[name]),
+            ],
             cwd=_SOURCES / module.directory,
             env={**os.environ, **_BUILD_ENVIRONMENT},
             stdout=subprocess.PIPE,

@@ -36,6 +36,12 @@ def test_hash_of_a_program_of_ours_changes_with_its_source_and_no_other_does(sou
     assert content_hash(_MODULE, "theirs", sources=sources) == theirs
 
 
+def test_hash_changes_with_what_is_left_out_of_the_build(sources: Path) -> None:
+    lean = GoModule(directory="tools", packages=_MODULE.packages, tags="lean")
+
+    assert content_hash(lean, "theirs", sources=sources) != content_hash(_MODULE, "theirs", sources=sources)
+
+
 def test_hash_does_not_depend_on_where_the_repository_lies(sources: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     (sources / "tools").rename(tmp_path / "kept")
