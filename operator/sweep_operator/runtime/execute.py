@@ -96,6 +96,12 @@ class Executor:
         self._in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._written_at: dict[str, float] = {}
         self._unwanted: dict[str, dict[str, str]] = {}
+        sweeps.call_when_gone(self.forget)
+
+    def forget(self, sweep_uid: str) -> None:
+        """Drop what is known of a sweep that is gone."""
+        self._written_at.pop(sweep_uid, None)
+        self._unwanted.pop(sweep_uid, None)
 
     async def execute(self, snapshot: Snapshot, plan: Plan) -> float | None:
         """Carry `plan` out, and return when what was held back of the status can be written, None where nothing was.
@@ -146,7 +152,6 @@ class Executor:
         except ApiError as error:
             if error.status == 404:
                 self._sweeps.gone(dict(sweep.manifest))
-                self._written_at.pop(sweep.uid, None)
                 raise StatusConflict("the sweep is gone") from error
             if error.status == 409:
                 await self._read_again(sweep)

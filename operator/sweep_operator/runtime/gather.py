@@ -74,6 +74,7 @@ class Gatherer:
         ValueError
             Where the object is not a sweep this version understands.
         """
+        self._sweeps.settle(key)
         sweep = self._sweeps.sweep(key)
         if sweep is None:
             return None

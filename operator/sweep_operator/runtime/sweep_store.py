@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from sweep_operator.model.snapshot import Sweep
@@ -14,14 +15,20 @@ class SweepStore:
     """Raw objects by key.
 
     A key is queued only when something that a person can change has changed: the operator's own status writes come
-    back as events too, and must not wake it. `forget` is called with the UID of a sweep that is gone.
+    back as events too, and must not wake it. `forget` is called with the UID of a sweep that is gone: at once, and
+    again before the next look, for a look that is under way may note something yet.
     """
 
     def __init__(self, queue: WorkQueue, *, forget: Sequence[Callable[[str], None]] = ()) -> None:
         self._queue = queue
-        self._forget = forget
+        self._forget = list(forget)
         self._sweeps: dict[Key, dict[str, Any]] = {}
         self._read: dict[Key, Sweep] = {}
+        self._ended: dict[Key, list[str]] = defaultdict(list)
+
+    def call_when_gone(self, forget: Callable[[str], None]) -> None:
+        """Have `forget` called too."""
+        self._forget.append(forget)
 
     def get(self, key: Key) -> dict[str, Any] | None:
         """Return the newest known object, None where there is none."""
@@ -85,8 +92,18 @@ class SweepStore:
             del self._sweeps[key]
             self._read.pop(key, None)
             self._queue.forget(key)
+            self._queue.add(key)
+            self._ended[key].append(sweep["metadata"]["uid"])
+            self._forget_all([sweep["metadata"]["uid"]])
+
+    def settle(self, key: Key) -> None:
+        """Drop what looks have noted of sweeps of this name after their end; to be called when none is under way."""
+        self._forget_all(self._ended.pop(key, []))
+
+    def _forget_all(self, uids: Iterable[str]) -> None:
+        for uid in uids:
             for forget in self._forget:
-                forget(sweep["metadata"]["uid"])
+                forget(uid)
 
 
 def key_of(sweep: dict[str, Any]) -> Key:

@@ -81,9 +81,16 @@ class TokenReviewer:
             identity = await self._review(token)
         self._known[digest] = (self._clock() + CACHE_SECONDS, identity)
         self._known.move_to_end(digest)
-        while len(self._known) > _CACHE_ENTRIES:
-            self._known.popitem(last=False)
+        self._drop_old()
         return identity
+
+    def _drop_old(self) -> None:
+        # The oldest come first: all live equally long.
+        while self._known:
+            until, _ = next(iter(self._known.values()))
+            if len(self._known) <= _CACHE_ENTRIES and self._clock() < until:
+                return
+            self._known.popitem(last=False)
 
     async def run(self) -> None:
         """Find out whether tokens may be reviewed, once a minute, until cancelled.

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 Key = tuple[str, str]
 """Namespace and name of a sweep."""
+_MOST_OVERTAKEN = 64
 
 
 class WorkQueue:
@@ -47,6 +48,10 @@ class WorkQueue:
         elif at < self._due.get(key, float("inf")):
             self._due[key] = at
             heapq.heappush(self._heap, (at, key))
+            if len(self._heap) > _MOST_OVERTAKEN + 2 * len(self._due):
+                # Far wishes that nearer ones have overtaken would stay until their time: days, of sweeps that are kept.
+                self._heap = [(due, waiting) for waiting, due in self._due.items()]
+                heapq.heapify(self._heap)
             self._news.set()
 
     def forget(self, key: Key) -> None:
