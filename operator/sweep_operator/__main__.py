@@ -7,8 +7,12 @@ import logging
 import os
 import sys
 
+from sweep_operator.runtime.election import LeadershipLost
 from sweep_operator.runtime.process import run
 from sweep_operator.runtime.settings import SettingsInvalid, settings_from
+
+LOST = 75
+"""Exit status of an operator that could not renew its Lease: it is to be started again (EX_TEMPFAIL)."""
 
 
 def main() -> int:
@@ -19,7 +23,11 @@ def main() -> int:
         print(f"sweep-operator: {error}", file=sys.stderr)
         return 64
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(run(settings))
+    try:
+        asyncio.run(run(settings))
+    except LeadershipLost as error:
+        print(f"sweep-operator: {error}: ending, so that two never decide at once", file=sys.stderr)
+        return LOST
     return 0
 
 

@@ -18,6 +18,7 @@ from sweep_operator.pods import names
 from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
@@ -48,6 +49,7 @@ class Gatherer:
         reports: ReportBoard,
         tokens: TokenReviewer,
         settings: PodSettings,
+        gate: Gate,
         leases: LeaseWatch,
         clock: Callable[[], float],
         listening_since: float | None = None,
@@ -60,9 +62,14 @@ class Gatherer:
         self._reports = reports
         self._tokens = tokens
         self._settings = settings
+        self._gate = gate
         self._leases = leases
         self._clock = clock
         self._listening_since = listening_since
+
+    def listen_from(self, time: float) -> None:
+        """Say since when this process takes reports (Unix seconds)."""
+        self._listening_since = time
 
     async def gather(self, key: Key) -> Snapshot | None:
         """Return what is known about a sweep, None where there is no such sweep.
@@ -97,6 +104,7 @@ class Gatherer:
             creations=creations,
             placements=self._attempts.placements(sweep.uid),
             absent=frozenset(absent),
+            forbidden=await self._gate.forbidden(sweep, pods),
             housekeeping=self._housekeeping(sweep, pods),
             heard_at=self._reports.heard_at(sweep.uid),
             attentive_since=attentive_since,

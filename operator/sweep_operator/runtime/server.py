@@ -16,6 +16,8 @@ from sweep_operator.kube.informer import Informer
 from sweep_operator.model.observed import NodeView, PodView, Role
 from sweep_operator.model.shard_record import ShardRecord
 from sweep_operator.runtime.attention import Attention
+from sweep_operator.runtime.election import Leadership
+from sweep_operator.runtime.forwarding import Forwarder, come_back
 from sweep_operator.runtime.health import Health
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.pod_index import PodIndex
@@ -27,6 +29,8 @@ from sweep_operator.runtime.work_queue import WorkQueue
 logger = logging.getLogger(__name__)
 
 _LARGEST_REPORT_BYTES = 64 * 1024
+_LAST_ANSWERS_SECONDS = 0.3
+"""For so long an answer that is under way is waited for at the end."""
 
 
 class Server:
@@ -43,6 +47,7 @@ class Server:
         tokens: TokenReviewer,
         queue: WorkQueue,
         health: Health,
+        leadership: Leadership,
         metrics: Metrics,
     ) -> None:
         self._sweeps = sweeps
@@ -53,6 +58,9 @@ class Server:
         self._tokens = tokens
         self._queue = queue
         self._health = health
+        self._leadership = leadership
+        self._forwarder = Forwarder(leadership)
+        self._ending = False
         self._metrics = metrics
 
     async def start(self, port: int) -> web.AppRunner:
@@ -62,18 +70,21 @@ class Server:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._show_metrics)
-        runner = web.AppRunner(app, access_log=None)
+        app.on_cleanup.append(lambda _: self._forwarder.close())
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_SECONDS)
         await runner.setup()
         await web.TCPSite(runner, port=port).start()
         return runner
 
+    def end(self) -> None:
+        """Take no more reports: who sends one is asked to come back, when another process decides."""
+        self._ending = True
+
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return web.Response(text="alive\n")
+        return _probe_answer(self._health.defects(), fine="alive")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        complaints = self._health.complaints()
-        text = "\n".join(complaints) or "ready"
-        return web.Response(text=text + "\n", status=503 if complaints else 200)
+        return _probe_answer(self._health.complaints(), fine="ready")
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
         self._metrics.queue_length.set(len(self._queue))
@@ -82,7 +93,12 @@ class Server:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _report(self, request: web.Request) -> web.Response:
-        response = await self._answer(request)
+        if self._ending:
+            response = come_back()
+        elif self._leadership.is_held:
+            response = await self._answer(request)
+        else:
+            response = await self._forwarder.forward(request)
         self._metrics.reports.labels(code=str(response.status)).inc()
         return response
 
@@ -130,6 +146,10 @@ class Server:
             if is_telling or pod.attempt == record.silenced:
                 self._queue.add(key)
         return answer_to(report, record, pod=pod, node=self._nodes.get("", pod.node))
+
+
+def _probe_answer(wrong: list[str], *, fine: str) -> web.Response:
+    return web.Response(text="\n".join(wrong or [fine]) + "\n", status=503 if wrong else 200)
 
 
 def answer_to(report: Report, record: ShardRecord, *, pod: PodView, node: NodeView | None) -> Answer:

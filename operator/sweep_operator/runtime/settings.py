@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweep_operator.pods.overreach import Allowance, Reach
+from sweep_operator.model.claims import Reach
+from sweep_operator.pods.overreach import Allowance
 from sweep_operator.pods.settings import PodSettings
+from sweep_operator.runtime.election import Candidacy
 
 SIDECAR_IMAGE = "RSWEEP_SIDECAR_IMAGE"
 REPORT_URL = "RSWEEP_REPORT_URL"
@@ -21,6 +23,9 @@ PULL_POLICY = "RSWEEP_IMAGE_PULL_POLICY"
 SERVICE_ACCOUNTS = "RSWEEP_SERVICE_ACCOUNTS"
 ALLOWED = "RSWEEP_ALLOWED"
 PRIORITY_CLASSES = "RSWEEP_PRIORITY_CLASSES"
+LEASE = "RSWEEP_LEASE"
+POD_NAME = "RSWEEP_POD_NAME"
+POD_IP = "RSWEEP_POD_IP"
 
 _NAME_PATTERN = re.compile(r"[a-z0-9*]([-a-z0-9.*]*[a-z0-9*])?")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -32,13 +37,14 @@ class SettingsInvalid(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the installer decides. `namespaces` empty means all of them."""
+    """What the installer decides. `namespaces` empty means all of them, `candidacy` None that there is one operator."""
 
     pods: PodSettings
     allowance: Allowance = field(default_factory=Allowance)
     port: int = 8080
     log_level: str = "INFO"
     namespaces: tuple[str, ...] = ()
+    candidacy: Candidacy | None = None
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -68,13 +74,30 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
             pull_policy=pods.pull_policy,
             resources=_resources(resources),
         )
+    port = _port(environment.get(PORT, "") or "8080")
     return Settings(
         pods=pods,
         allowance=_allowance(environment),
-        port=_port(environment.get(PORT, "") or "8080"),
+        port=port,
         log_level=level,
         namespaces=_listed(environment, WATCH_NAMESPACES),
+        candidacy=_candidacy(environment, port=port),
     )
+
+
+def _candidacy(environment: Mapping[str, str], *, port: int) -> Candidacy | None:
+    lease = environment.get(LEASE, "")
+    if not lease:
+        return None
+    parts = lease.split("/")
+    if len(parts) != 2 or not all(_NAME_PATTERN.fullmatch(part) and "*" not in part for part in parts):
+        raise SettingsInvalid(f"{LEASE} is {lease!r}: give NAMESPACE/NAME")
+    name, address = environment.get(POD_NAME, ""), environment.get(POD_IP, "")
+    for variable, value, what in ((POD_NAME, name, "a name of its own"), (POD_IP, address, "the address of its pod")):
+        if not value:
+            raise SettingsInvalid(f"{variable} is not set, and {LEASE} is: give each operator {what}")
+    host = f"[{address}]" if ":" in address else address
+    return Candidacy(namespace=parts[0], lease=parts[1], name=name, address=f"http://{host}:{port}")
 
 
 def _listed(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class SweepStore:
         self._forget = list(forget)
         self._sweeps: dict[Key, dict[str, Any]] = {}
         self._read: dict[Key, Sweep] = {}
+        self._watched: dict[Key, int] = {}
         self._ended: dict[Key, list[str]] = defaultdict(list)
 
     def call_when_gone(self, forget: Callable[[str], None]) -> None:
@@ -54,9 +55,14 @@ class SweepStore:
         """Return the keys of all sweeps."""
         return list(self._sweeps)
 
+    def watched_version(self, key: Key) -> int:
+        """Return the newest version of a sweep that the watch has brought, 0 where it has brought none."""
+        return self._watched.get(key, 0)
+
     def seen(self, sweep: dict[str, Any]) -> None:
         """Take in an object from the watch."""
         key = key_of(sweep)
+        self._watched[key] = max(_version(sweep), self._watched.get(key, 0))
         old = self._sweeps.get(key)
         self.written(sweep)
         if old is None or _wishes(old) != _wishes(sweep):
@@ -91,6 +97,7 @@ class SweepStore:
         if old is not None and old["metadata"]["uid"] == sweep["metadata"]["uid"]:
             del self._sweeps[key]
             self._read.pop(key, None)
+            self._watched.pop(key, None)
             self._queue.forget(key)
             self._queue.add(key)
             self._ended[key].append(sweep["metadata"]["uid"])
