@@ -16,7 +16,8 @@ from rig.control_plane import ControlPlane, client_kubeconfig, running
 from rig.daemons import Daemon
 from rig.progress import Say, keep_quiet
 
-_KIND = "kwok.x-k8s.io/v1alpha1"
+_STAGES = "kwok.x-k8s.io/v1alpha1"
+_CONFIGURATION = "config.kwok.x-k8s.io/v1alpha1"
 _AT_ONCE = 16
 """How many stages kwok plays at once: with its four, thousands of pods that become due together wait for each other."""
 
@@ -156,8 +157,10 @@ def kwok(
     """Play the kubelets of all nodes, by these stages, for as long as the block."""
     layout = control_plane.layout
     config = layout.directory / "kwok.yaml"
-    options = {"podPlayStageParallelism": _AT_ONCE, "nodePlayStageParallelism": _AT_ONCE}
-    whole = [{"kind": "KwokConfiguration", "apiVersion": _KIND, "options": options}, *stages]
+    # kwok takes nothing for granted that this object could have said.
+    parallel = ("podPlayStage", "nodePlayStage", "nodeLease", "podsOnNodeSync")
+    options = {f"{what}Parallelism": _AT_ONCE for what in parallel}
+    whole = [{"kind": "KwokConfiguration", "apiVersion": _CONFIGURATION, "options": options}, *stages]
     config.write_text("\n---\n".join(json.dumps(each) for each in whole))
     credentials = client_kubeconfig(layout, name="kwok", common_name="kwok", groups=["system:masters"])
     argv = [
@@ -166,6 +169,7 @@ def kwok(
         f"--config={config}",
         "--manage-all-nodes=true",
         "--node-lease-duration-seconds=40",
+        "--v=WARN",
     ]
     with running(Daemon(name="kwok", argv=argv, after=[f"{layout.server}/readyz"]), layout.directory):
         yield
@@ -189,7 +193,7 @@ def _stage(
     following: dict[str, Any] = {"delete": True} if delete else {"statusTemplate": status}
     return {
         "kind": "Stage",
-        "apiVersion": _KIND,
+        "apiVersion": _STAGES,
         "metadata": {"name": name},
         "spec": {
             "resourceRef": {"apiGroup": "v1", "kind": kind},
