@@ -35,6 +35,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "networkPolicy": {"enabled": True},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     },
+    "three operators": {"operator": {"replicas": 3}, "networkPolicy": {"enabled": True}},
     "two namespaces": {"operator": {"watchNamespaces": ["team-a", "team-b"]}},
     "images by digest": {"operator": {"image": {"digest": DIGEST}}, "sidecar": {"image": {"digest": DIGEST}}},
     "rights from elsewhere": {

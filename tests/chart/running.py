@@ -66,7 +66,12 @@ def running_operator(
         port = free.getsockname()[1]
     deployment = api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    told = {each["name"]: each.get("value", "") for each in container["env"]} | {"RSWEEP_PORT": str(port)}
+    of_pod = {"metadata.name": "operator-0", "status.podIP": "127.0.0.1"}
+    told = {
+        each["name"]: of_pod[each["valueFrom"]["fieldRef"]["fieldPath"]] if "valueFrom" in each else each["value"]
+        for each in container["env"]
+        if each.keys() != {"name"}
+    } | {"RSWEEP_PORT": str(port)}
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),

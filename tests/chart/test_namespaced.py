@@ -89,7 +89,8 @@ def operator(
     for namespace in namespaces:
         let_install(api, namespace)
     release = ["--namespace", NAMESPACE, "--kubeconfig", str(control_plane.kubeconfig), "--kube-as-user", INSTALLER]
-    installed = helm.run("install", "demo", str(CHART), *release, values=IN_NAMESPACES)
+    values = {**IN_NAMESPACES, "operator": {**IN_NAMESPACES["operator"], "replicas": 2}}
+    installed = helm.run("install", "demo", str(CHART), *release, values=values)
     assert installed.returncode == 0, installed.stderr
     assert "it sees no nodes and takes no reports" in installed.stdout
     try:
