@@ -26,6 +26,7 @@ from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
+from sweep_operator.runtime.metrics.figures import ENDED
 from sweep_operator.runtime.refusals import (
     WEBHOOK_FAILED,
     Refusal,
@@ -354,6 +355,9 @@ class Executor:
             self._metrics.false_alarms.inc(max(0, new.false_alarms - old.false_alarms))
             if _has_failed(old, new):
                 self._metrics.failures.labels(signal=new.signal.value).inc()
+        phase = plan.status.phase
+        if phase in ENDED and phase != snapshot.sweep.status.phase:
+            self._metrics.sweeps_ended.labels(phase=phase).inc()
         before = snapshot.sweep.status.reclaims_by_signal
         for signal, count in plan.status.reclaims_by_signal.items():
             self._metrics.reclaims.labels(signal=signal).inc(count - before.get(signal, 0))

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from sweep_operator.kube import paths
@@ -30,6 +31,7 @@ from sweep_operator.runtime.leading import Leading
 from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.loop_lag import LoopLag
 from sweep_operator.runtime.metrics import Metrics
+from sweep_operator.runtime.metrics.exposition import Exposition
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.reconciler import Reconciler
 from sweep_operator.runtime.report_board import ReportBoard
@@ -63,26 +65,34 @@ async def run(settings: Settings) -> None:
     ending = asyncio.Event()
     _end_on_signals(ending)
     async with AsyncExitStack() as connections:
-        client = await KubeClient.connect()
+        metrics = Metrics()
+        client = await KubeClient.connect(observed=metrics.observe_request)
         connections.push_async_callback(client.close)
         leadership: Leadership = Alone()
         if settings.candidacy is not None:
-            own = await KubeClient.connect()
+            own = await KubeClient.connect(observed=metrics.observe_request)
             connections.push_async_callback(own.close)
             leadership = Elector(own, settings.candidacy)
-        await _run(settings, client, leadership, ending)
+        await _run(settings, client, leadership, ending, metrics)
 
 
-async def _run(settings: Settings, client: KubeClient, leadership: Leadership, ending: asyncio.Event) -> None:
+async def _run(
+    settings: Settings, client: KubeClient, leadership: Leadership, ending: asyncio.Event, metrics: Metrics
+) -> None:
     writer = client.fenced(lambda: leadership.is_held)
-    queue = WorkQueue()
-    attempts, reports, metrics = Attempts(), ReportBoard(), Metrics()
+    queue = WorkQueue(waited=metrics.queue_wait_seconds.observe)
+    attempts, reports = Attempts(), ReportBoard()
     gate = Gate(writer, allowance=settings.allowance, clock=time.time)
-    sweeps = SweepStore(queue, forget=(attempts.forget, reports.forget, gate.forget))
+    sweeps = SweepStore(queue, forget=(attempts.forget, reports.forget, gate.forget, metrics.first_items.forget))
     resync = Resync(client, sweeps, queue, namespaces=settings.namespaces)
     pods = PodIndex(queue)
     nodes: Informer[NodeView] = Informer(
-        client, paths.NODES, project=node_view, changed=pods.node_changed, recovered=resync.queue_all
+        client,
+        paths.NODES,
+        project=node_view,
+        changed=pods.node_changed,
+        recovered=resync.queue_all,
+        failed=partial(metrics.observe_watch_failure, paths.NODES),
     )
     collections = [paths.pods(namespace) for namespace in settings.namespaces] or [paths.PODS]
     pod_informers: list[Informer[PodView]] = [
@@ -93,6 +103,7 @@ async def _run(settings: Settings, client: KubeClient, leadership: Leadership, e
             changed=pods.pod_changed,
             selector=names.SWEEP,
             recovered=resync.queue_all,
+            failed=partial(metrics.observe_watch_failure, path),
         )
         for path in collections
     ]
@@ -135,6 +146,22 @@ async def _run(settings: Settings, client: KubeClient, leadership: Leadership, e
     workers = Workers(queue, reconciler.reconcile, count=WORKERS)
     informers: list[Informer[Any]] = [nodes, *pod_informers]
     lag = LoopLag()
+    health = Health(queue=queue, informers=informers, resync=resync, lag=lag, leadership=leadership)
+    exposition = Exposition(
+        metrics,
+        sweeps=sweeps,
+        pods=pods,
+        reports=reports,
+        tokens=tokens,
+        queue=queue,
+        reconciler=reconciler,
+        informers=informers,
+        resync=resync,
+        lag=lag,
+        leadership=leadership,
+        health=health,
+        is_reported_to=bool(settings.pods.report_url),
+    )
     server = Server(
         sweeps=sweeps,
         pods=pods,
@@ -143,9 +170,10 @@ async def _run(settings: Settings, client: KubeClient, leadership: Leadership, e
         attention=attention,
         tokens=tokens,
         queue=queue,
-        health=Health(queue=queue, informers=informers, resync=resync, lag=lag, leadership=leadership),
+        health=health,
         leadership=leadership,
         metrics=metrics,
+        exposition=exposition,
     )
 
     def began(now: float) -> None:

@@ -6,7 +6,7 @@ import logging
 import random
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from resumable_sweep.contract.report import REPORT_PATH, Answer, Experiment, Report, parsed_report
 from sweep_operator.decide.notices import is_noted
@@ -20,6 +20,7 @@ from sweep_operator.runtime.election import Leadership
 from sweep_operator.runtime.forwarding import Forwarder, come_back
 from sweep_operator.runtime.health import Health
 from sweep_operator.runtime.metrics import Metrics
+from sweep_operator.runtime.metrics.exposition import Exposition
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -49,6 +50,7 @@ class Server:
         health: Health,
         leadership: Leadership,
         metrics: Metrics,
+        exposition: Exposition,
     ) -> None:
         self._sweeps = sweeps
         self._pods = pods
@@ -62,6 +64,7 @@ class Server:
         self._forwarder = Forwarder(leadership)
         self._ending = False
         self._metrics = metrics
+        self._exposition = exposition
 
     async def start(self, port: int) -> web.AppRunner:
         """Listen on `port`; the caller cleans the returned runner up."""
@@ -87,10 +90,7 @@ class Server:
         return _probe_answer(self._health.complaints(), fine="ready")
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
-        self._metrics.queue_length.set(len(self._queue))
-        self._metrics.pods.set(len(self._pods))
-        body = generate_latest(self._metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=self._exposition.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _report(self, request: web.Request) -> web.Response:
         if self._ending:
@@ -142,6 +142,7 @@ class Server:
         record = sweep.status.records[pod.shard]
         # What an earlier attempt still has to say changes nothing any more.
         if pod.attempt in listened_to(record):
+            self._metrics.first_items.reported(pod.sweep_uid, report)
             is_telling = self._reports.post(pod.sweep_uid, report)
             if is_telling or pod.attempt == record.silenced:
                 self._queue.add(key)

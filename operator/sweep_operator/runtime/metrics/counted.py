@@ -14,7 +14,7 @@ from sweep_operator.model.observed import Role
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.runtime.metrics.families import Families, Family
-from sweep_operator.runtime.metrics.figures import BUDGETS
+from sweep_operator.runtime.metrics.figures import BUDGETS, ENDED
 from sweep_operator.runtime.metrics.first_items import FirstItems
 from sweep_operator.runtime.metrics.requests import code_of, resource_of, verb_of
 from sweep_operator.version import VERSION
@@ -63,6 +63,10 @@ class Metrics:
         if verb != "watch":
             self.api_request_seconds.labels(**labels).observe(seconds)
 
+    def observe_watch_failure(self, path: str, status: int) -> None:
+        """Count a listing or watch that has failed, as an `Informer` tells of it."""
+        self.watch_failures.labels(resource=resource_of(path), code=code_of(status)).inc()
+
     def _declare_reclaims(self, families: Families) -> None:
         reclaims = tuple(signal.value for signal in Signal if signal.is_reclaim)
         others = tuple(each.value for each in Signal if each and each not in (*reclaims, Signal.STOPPED))
@@ -95,6 +99,7 @@ class Metrics:
 
     def _declare_sweeps(self, families: Families) -> None:
         self.sweeps = families.gauge("sweeps", "Sweeps that exist.", phase=PHASES)
+        self.sweeps_ended = families.counter("sweeps_ended_total", "Sweeps that have come to their end.", phase=ENDED)
         self.shards = families.gauge(
             "shards",
             "Shards of all sweeps that have not ended.",
@@ -124,6 +129,8 @@ class Metrics:
             **_OF_SWEEP,
             budget=BUDGETS,
         )
+        self.of_sweeps = (self.items, self.items_done, self.running, self.unhealthy, self.budget_spent)
+        """Those with series for each sweep."""
         self.sweeps_left_out = families.gauge(
             "sweeps_left_out", "Unfinished sweeps without series of their own, because there are too many."
         )
@@ -150,6 +157,10 @@ class Metrics:
         )
         self.takes_reports = families.gauge(
             "takes_reports", "1 where pods are told to report and their tokens may be reviewed, else 0."
+        )
+        self.leader = families.gauge("leader", "1 where this operator decides, 0 where it stands in for another.")
+        self.loop_lag_seconds = families.gauge(
+            "loop_lag_seconds", "For how long nothing was done at worst, within the last 30 seconds."
         )
         self.ready = families.gauge("ready", "1 where `/readyz` has nothing to complain of, else 0.")
 
@@ -188,6 +199,9 @@ class Metrics:
             "watch_age_seconds",
             "Time since the API server has last said anything of a collection; the longest, where there are several.",
             resource=("nodes", "pods"),
+        )
+        self.sweeps_behind_seconds = families.gauge(
+            "sweeps_behind_seconds", "For how long the watch of the sweeps has not brought what listing them shows."
         )
         self.watch_failures = families.counter(
             "watch_failures_total",

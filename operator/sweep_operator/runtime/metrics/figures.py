@@ -11,12 +11,13 @@ from sweep_operator.model.snapshot import Allowance, Spec, Sweep
 BUDGETS = ("userFailures", "infrastructure", "reclaims", "noProgressAttempts", "unexplained")
 """The budgets by their names in `spec.budgets`."""
 
-_ENDED = frozenset({"Complete", "Failed"})
+ENDED = ("Complete", "Failed")
+"""The phases in which nothing of a sweep is to be done any more."""
 
 
 def is_unfinished(sweep: Sweep) -> bool:
     """Return whether anything of a sweep is still to be done."""
-    return sweep.status.phase not in _ENDED
+    return sweep.status.phase not in ENDED
 
 
 def budget_shares(sweep: Sweep, *, now: float) -> dict[str, float]:
