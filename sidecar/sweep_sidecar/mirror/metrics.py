@@ -9,10 +9,60 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from resumable_sweep.contract.report import Report
 
-_PREFIX = "resumable_sweep_mirror"
+PREFIX = "resumable_sweep_mirror_"
+
+Values = tuple[str, ...] | str
+"""All values of a label, or, where they are not known beforehand, what they are."""
+
+_CALLS = ("create", "get", "list", "delete")
+
+
+class Family(NamedTuple):
+    """One metric; `name` comes without the prefix."""
+
+    name: str
+    kind: str
+    meaning: str
+    labels: Mapping[str, Values] = MappingProxyType({})
+
+
+FAMILIES = (
+    Family("generations_total", "counter", "Generations stored by this process."),
+    Family(
+        "generation_age_seconds", "gauge", "Time since the newest of them was stored; absent before the first of them."
+    ),
+    Family("stored_bytes_total", "counter", "Bytes of the objects that were created in the store."),
+    Family(
+        "store_calls_total",
+        "counter",
+        "Calls to the store.",
+        {"call": _CALLS, "outcome": ("ok", "created", "exists", "not_found", "unreachable", "refused")},
+    ),
+    Family("store_call_seconds_total", "counter", "Time spent in calls to the store.", {"call": _CALLS}),
+    Family(
+        "looks_total",
+        "counter",
+        "Looks at the snapshot directory; the store has cut short those that are `unreachable`.",
+        {"outcome": ("held", "unreachable")},
+    ),
+    Family("look_seconds", "gauge", "Time that the newest look took."),
+    Family("longest_look_seconds", "gauge", "Time that the longest look took."),
+    Family("items_done", "gauge", "Items of the shard that are durable."),
+    Family("items_recorded", "gauge", "Items of the shard that are recorded on the node, durable or not."),
+    Family("items_total", "gauge", "Items of the shard; absent where nobody knows how many."),
+    Family(
+        "problem",
+        "gauge",
+        "1 for what is wrong at present; absent where nothing is.",
+        {"reason": "see [conditions](signals-and-conditions.md#conditions)"},
+    ),
+)
+_FAMILIES = {family.name: family for family in FAMILIES}
 
 
 class Metrics:
@@ -31,7 +81,7 @@ class Metrics:
         self._generations = 0
         self._stored_at: float | None = None
         self._bytes = 0
-        self._calls: Counter[tuple[str, str]] = Counter()
+        self._calls: Counter[tuple[str, ...]] = Counter()
         self._call_seconds: defaultdict[str, float] = defaultdict(float)
         self._looks: Counter[str] = Counter()
         self._look_seconds = 0.0
@@ -66,37 +116,31 @@ class Metrics:
             return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield from _family("generations_total", "counter", "Generations stored.", {"": self._generations})
+        yield from _told("generations_total", {(): self._generations})
         if self._stored_at is not None:
-            age_s = self._monotonic() - self._stored_at
-            yield from _family("generation_age_seconds", "gauge", "Time since the newest one was stored.", {"": age_s})
-        yield from _family(
-            "stored_bytes_total", "counter", "Bytes sent to the store and held there.", {"": self._bytes}
-        )
-        calls = {f'{{call="{call}",outcome="{outcome}"}}': count for (call, outcome), count in self._calls.items()}
-        yield from _family("store_calls_total", "counter", "Calls to the store.", calls)
-        seconds = {f'{{call="{call}"}}': total for call, total in self._call_seconds.items()}
-        yield from _family("store_call_seconds_total", "counter", "Time spent in calls to the store.", seconds)
-        looks = {f'{{outcome="{outcome}"}}': count for outcome, count in self._looks.items()}
-        yield from _family("looks_total", "counter", "Looks at the snapshot directory.", looks)
-        yield from _family("look_seconds", "gauge", "How long the newest look took.", {"": self._look_seconds})
-        yield from _family("longest_look_seconds", "gauge", "How long the longest took.", {"": self._longest_s})
+            yield from _told("generation_age_seconds", {(): self._monotonic() - self._stored_at})
+        yield from _told("stored_bytes_total", {(): self._bytes})
+        yield from _told("store_calls_total", self._calls)
+        yield from _told("store_call_seconds_total", {(call,): total for call, total in self._call_seconds.items()})
+        yield from _told("looks_total", {(outcome,): count for outcome, count in self._looks.items()})
+        yield from _told("look_seconds", {(): self._look_seconds})
+        yield from _told("longest_look_seconds", {(): self._longest_s})
         report = self._report
         if report is None:
             return
-        yield from _family("items_done", "gauge", "Items of the shard that are durable.", {"": report.items_done})
-        yield from _family(
-            "items_recorded", "gauge", "Items recorded on the node, durable or not.", {"": report.items_recorded}
-        )
+        yield from _told("items_done", {(): report.items_done})
+        yield from _told("items_recorded", {(): report.items_recorded})
         if report.items_total is not None:
-            yield from _family("items_total", "gauge", "Items of the shard.", {"": report.items_total})
-        # Reasons are CamelCase words: nothing in them needs to be escaped.
-        problems = {f'{{reason="{report.problem}"}}': 1} if report.problem else {}
-        yield from _family("problem", "gauge", "1 for what is wrong at present.", problems)
+            yield from _told("items_total", {(): report.items_total})
+        yield from _told("problem", {(report.problem,): 1} if report.problem else {})
 
 
-def _family(name: str, kind: str, help_text: str, samples: Mapping[str, float]) -> Iterator[str]:
-    yield f"# HELP {_PREFIX}_{name} {help_text}"
-    yield f"# TYPE {_PREFIX}_{name} {kind}"
-    for labels, value in sorted(samples.items()):
-        yield f"{_PREFIX}_{name}{labels} {value}"
+def _told(name: str, samples: Mapping[tuple[str, ...], float]) -> Iterator[str]:
+    """Yield the lines of a metric; `samples` are by the values of its labels, in their order."""
+    family = _FAMILIES[name]
+    yield f"# HELP {PREFIX}{name} {family.meaning}"
+    yield f"# TYPE {PREFIX}{name} {family.kind}"
+    for values, number in sorted(samples.items()):
+        # Values are words of our own, and reasons CamelCase: nothing in them needs to be escaped.
+        said = ",".join(f'{label}="{value}"' for label, value in zip(family.labels, values, strict=True))
+        yield f"{PREFIX}{name}{'{' + said + '}' if said else ''} {number}"
