@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 Key = tuple[str, str]
 """Namespace and name of a sweep."""
@@ -95,12 +95,3 @@ class WorkQueue:
         again = self._again.pop(key, None)
         if again is not None:
             self.add(key, delay=max(0.0, again - self._clock()))
-
-    async def work(self, worker: Callable[[Key], Awaitable[None]]) -> None:
-        """Work on keys one after the other, until cancelled."""
-        while True:
-            key = await self.take()
-            try:
-                await worker(key)
-            finally:
-                self.done(key)

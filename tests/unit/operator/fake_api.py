@@ -29,7 +29,9 @@ class FakeApi:
             if self.refuse.get(key):
                 raise self.refuse[key].pop(0)
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False
+    ) -> dict[str, Any]:
         self._note("GET", path)
         if self.lists:
             answer = self.lists.pop(0)

@@ -109,17 +109,6 @@ async def test_how_long_the_oldest_has_been_due(queue: WorkQueue, clock: Clock) 
     assert queue.oldest_due_seconds() == 7
 
 
-async def test_a_worker_that_fails_lets_go_of_its_key(queue: WorkQueue) -> None:
-    async def fail(key: Key) -> None:
-        raise RuntimeError(key)
-
-    queue.add(A, delay=0)
-    with pytest.raises(RuntimeError):
-        await queue.work(fail)
-    queue.add(A, delay=0)
-    assert await due(queue) == A
-
-
 async def test_workers_wake_up_for_an_earlier_wish() -> None:
     queue = WorkQueue(idle_seconds=0)
     queue.add(A, delay=600)
