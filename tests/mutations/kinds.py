@@ -1,0 +1,78 @@
+"""The kinds of changes, and their schedules: `kind/phase/at/field=how/seed`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from crash.schedules import Kind, Schedule
+from mutations.fields import fields
+from mutations.mutation import mutations_of
+from mutations.played import PHASES
+from mutations.stage import Stage, running
+from mutations.sweeps import sweep_with
+
+AT_A_TIME = 24
+_PAIRS = 120
+_SEED = 7
+_on: list[Stage] = []
+
+
+@contextmanager
+def on_stage(*, at_a_time: int = AT_A_TIME, flaw: str = "") -> Iterator[Stage]:
+    """A stage on which schedules can be tried, with the results of a sweep that nobody has changed."""
+    with running(at_a_time=at_a_time, flaw=flaw) as stage:
+        from mutations.reference import take_reference
+
+        take_reference(stage)
+        _on.append(stage)
+        try:
+            yield stage
+        finally:
+            _on.pop()
+
+
+def _singles() -> Iterable[Schedule]:
+    """Every field in every phase: each time in another way, until all of them have been."""
+    for number, field in enumerate(fields()):
+        found = mutations_of(field, sweep_with(str(field)))
+        for place, phase in enumerate(PHASES):
+            mutation = found[(place + number) % len(found)]
+            yield Schedule("mutation", phase, (place + number) % 5 == 4, str(mutation), 0)
+
+
+def _every_way() -> Iterable[Schedule]:
+    """Every way to change every field, in a phase that is drawn for it."""
+    rng = random.Random(_SEED)
+    for field in fields():
+        for mutation in mutations_of(field, sweep_with(str(field))):
+            yield Schedule("mutation-way", rng.choice(PHASES), 0, str(mutation), 0)
+
+
+def _pairs() -> Iterable[Schedule]:
+    """Two fields at once."""
+    rng = random.Random(_SEED)
+    free = [field for field in fields() if not str(field).startswith("items.")]
+    for number in range(_PAIRS):
+        one, other = rng.sample(free, 2)
+        spec = sweep_with(str(one))
+        first, second = (rng.choice(mutations_of(field, spec)) for field in (one, other))
+        if one.path[: len(other.path)] == other.path or other.path[: len(one.path)] == one.path:
+            continue
+        yield Schedule("mutation-pair", PHASES[number % len(PHASES)], 0, f"{first}+{second}", 0)
+
+
+def _tried(schedule: Schedule) -> list[str]:
+    from mutations.transition import Transition
+
+    (stage,) = _on
+    with stage.namespace() as namespace:
+        return Transition(stage, namespace, schedule).run()
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind("mutation", _singles, _tried),
+    Kind("mutation-way", _every_way, _tried),
+    Kind("mutation-pair", _pairs, _tried),
+)

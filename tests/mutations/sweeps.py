@@ -1,0 +1,98 @@
+"""The sweeps that are changed: between them they have every field of the definition."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+SHARDS = 2
+ITEMS = ["a", "b", "c", "d"]
+_CONTAINER = {
+    "name": "main",
+    "image": "main:test",
+    "command": ["run"],
+    "env": [{"name": "THEIRS", "value": "1"}],
+    "resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1"}},
+    "securityContext": {"runAsUser": 10001},
+    "lifecycle": {},
+    "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+}
+_ENVIRONMENT: list[dict[str, Any]] = [
+    {"name": "PLAIN", "value": "1"},
+    {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "store", "key": "key", "optional": True}}},
+    {"name": "REGION", "valueFrom": {"configMapKeyRef": {"name": "store", "key": "region", "optional": True}}},
+    {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name", "apiVersion": "v1"}}},
+]
+_FULL: dict[str, Any] = {
+    "shards": SHARDS,
+    "parallelism": SHARDS,
+    "suspend": False,
+    "runId": "run-1",
+    "items": {"list": ITEMS},
+    "checkpoint": {
+        "url": "gs://bucket/sweeps",
+        "file": "results.jsonl",
+        "interval": "10s",
+        "flushTimeout": "30s",
+        "commit": ["orbax"],
+        "append": ["*.csv"],
+        "progress": "Sweep",
+        "env": _ENVIRONMENT,
+        "keep": {"generations": 3, "after": "48h", "serviceAccountName": "default", "env": _ENVIRONMENT},
+    },
+    "completion": "Recorded",
+    "allowDrift": ["Images"],
+    "placement": {
+        "pools": [
+            {
+                "name": "spot",
+                "nodeSelector": {"kind": "spot"},
+                "tolerations": [
+                    {"key": "kind", "operator": "Equal", "value": "spot", "effect": "NoExecute", "tolerationSeconds": 9}
+                ],
+            }
+        ]
+    },
+    "budgets": {
+        "userFailures": 3,
+        "infrastructure": {"limit": 100, "window": "24h"},
+        "reclaims": {"limit": 100, "window": "24h"},
+        "noProgressAttempts": 5,
+        "unexplained": 5,
+    },
+    "onShardFailure": "Fail",
+    "ttlSecondsAfterFinished": 86_400,
+    "keepPods": 5,
+    "reclaim": {"unreachableAfter": "60s", "silentAfter": "25s"},
+    "template": {
+        "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [_CONTAINER],
+            "initContainers": [{"name": "prepare", "image": "main:test"}],
+            "volumes": [{"name": "scratch", "emptyDir": {}}],
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "a", "operator": "Exists"}],
+            "affinity": {},
+            "serviceAccountName": "default",
+            "imagePullSecrets": [{"name": "registry"}],
+            "terminationGracePeriodSeconds": 30,
+            "activeDeadlineSeconds": 86_400,
+            "hostNetwork": False,
+            "securityContext": {"runAsUser": 10001, "fsGroup": 10001},
+        },
+    },
+}
+
+
+def sweep_with(field: str) -> dict[str, Any]:
+    """Return the spec of a sweep that has `field`, or a place for it.
+
+    Items are named in one way, so each way has its own sweep; all of them name the same items.
+    """
+    spec = copy.deepcopy(_FULL)
+    if field.startswith("items.matrix"):
+        spec["items"] = {"matrix": {"letter": ITEMS}}
+    elif field.startswith("items.configMapKeyRef"):
+        spec["items"] = {"configMapKeyRef": {"name": "items", "key": "items.json"}}
+    return spec

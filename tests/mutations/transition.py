@@ -1,0 +1,216 @@
+"""A sweep in a phase is changed: what the API server and the operator make of it, and what of that is wrong."""
+
+from __future__ import annotations
+
+import copy
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from crash.schedules import Schedule
+from mutations.fields import Field, fields, is_frozen
+from mutations.mutation import Mutation, parsed_mutations
+from mutations.played import Played, Stuck
+from mutations.stage import ApiError, Stage
+from mutations.sweeps import ITEMS, sweep_with
+
+APPLIED, REFUSED, CONDITION, GONE = "applied", "refused", "condition", "gone"
+REVERTED_AT_ONCE = 1
+"""`at` of a schedule whose change is taken back before anybody else does anything."""
+_HEEDED_SECONDS = 20.0
+_MEND = "keep it, or create a sweep under another name"
+_ATTEMPTS_MAY_END = ("suspend", "parallelism")
+_MANY_TIMES = 4
+"""So many times as often as an unchanged one a sweep may be written that is changed, beside once a second."""
+
+
+class Transition:
+    """One of them; `run` tries it."""
+
+    def __init__(self, stage: Stage, namespace: str, schedule: Schedule) -> None:
+        self._stage = stage
+        self._schedule = schedule
+        self._mutations = parsed_mutations(schedule.how)
+        self._played = Played(stage, namespace, sweep_with(self._mutations[0].field))
+        self._before: dict[str, Any] = {}
+        self.outcome = ""
+        self.said = ""
+
+    @property
+    def _phase(self) -> str:
+        return self._schedule.program
+
+    def run(self) -> list[str]:
+        """Return what went wrong."""
+        started = time.monotonic()
+        played = self._played
+        try:
+            played.bring_to(self._phase)
+            attempts = played.status.get("attempts", 0)
+            wrong = self._change()
+            played.let_go()
+            if self._phase == "deleting":
+                wrong += self._deleted()
+            else:
+                wrong += self._ended()
+                wrong += self._wrong_with_attempts(attempts)
+        except Stuck as stuck:
+            wrong = [str(stuck)]
+        finally:
+            played.let_go()
+        wrong += self._stage.defects(of=f"{played.namespace}/{played.name}")
+        wrong += self._wrong_with_writes(time.monotonic() - started)
+        self._stage.found.append((str(self._schedule), self.outcome, self.said))
+        return wrong
+
+    def _change(self) -> list[str]:
+        """Make the change; where it is taken, wait until the operator has heeded it."""
+        played = self._played
+        self._before = played.get()["spec"]
+        changed = copy.deepcopy(self._before)
+        for mutation in self._mutations:
+            changed = mutation.applied(changed)
+        try:
+            generation = played.put(changed)["metadata"]["generation"]
+        except ApiError as error:
+            self.outcome, self.said = REFUSED, str(error).partition(": ")[2]
+            return wrong_with_refusal(self._mutations, error)
+        self.outcome = APPLIED
+        if self._schedule.at == REVERTED_AT_ONCE:
+            generation = played.put(self._before)["metadata"]["generation"]
+        if self._phase != "deleting":
+            played.wait(
+                lambda: (
+                    played.status.get("observedGeneration") == generation
+                    or (played.seen is not None and played.seen.gone)
+                ),
+                f"the operator to heed generation {generation}",
+                seconds=_HEEDED_SECONDS,
+            )
+        return []
+
+    def _ended(self) -> list[str]:
+        """Let the sweep go on to its end; where it says that something is amiss, take the change back."""
+        played = self._played
+        if self._phase == "failed":
+            played.annotate(retry="all")
+            played.wait(lambda: played.phase != "Failed" or self._is_amiss(), "the retry to begin")
+        elif self._phase == "suspended":
+            self._resume()
+        played.wait(lambda: self._has_ended() or self._is_amiss(), "an end, or a word of what is amiss")
+        wrong = []
+        if not self._has_ended():
+            wrong = self._reverted()
+        if played.seen is not None and played.seen.gone:
+            if not any(mutation.field == "ttlSecondsAfterFinished" for mutation in self._mutations):
+                wrong.append("the sweep is gone, and nobody has deleted it")
+            self.outcome = GONE
+        return wrong + wrong_with_results(played.status, reference=self._stage.reference)
+
+    def _resume(self) -> None:
+        if any(mutation.field == "suspend" for mutation in self._mutations) and self.outcome == APPLIED:
+            return
+        self._before = {**self._before, "suspend": False}
+        self._played.put({**self._played.get()["spec"], "suspend": False})
+        self._played.wait(lambda: self._played.phase != "Suspended" or self._is_amiss(), "the sweep to go on")
+
+    def _has_ended(self) -> bool:
+        seen = self._played.seen
+        return self._played.phase == "Complete" or (seen is not None and seen.gone)
+
+    def _is_amiss(self) -> bool:
+        return bool(self._complaint())
+
+    def _complaint(self) -> dict[str, Any]:
+        """Return the condition that says what keeps the sweep from its end."""
+        played = self._played
+        for kind, status in (("Failed", "True"), ("Suspended", "True"), ("Healthy", "False")):
+            found = played.condition(kind)
+            if found.get("status") == status and found.get("observedGeneration") == self._generation():
+                return played.condition("Complete") if kind == "Failed" else found
+        return {}
+
+    def _generation(self) -> Any:
+        seen = self._played.seen
+        return seen.shown["metadata"]["generation"] if seen is not None else None
+
+    def _reverted(self) -> list[str]:
+        played = self._played
+        complaint = self._complaint()
+        self.outcome, self.said = CONDITION, f"{complaint.get('reason')}: {complaint.get('message')}"
+        wrong = wrong_with_condition(self._mutations, complaint)
+        had_failed = played.phase == "Failed"
+        played.put({**self._before, "suspend": False})
+        if had_failed:
+            played.annotate(retry=f"all@{time.monotonic_ns()}")
+        played.wait(self._has_ended, "the sweep to heal, once the change is taken back")
+        return wrong
+
+    def _deleted(self) -> list[str]:
+        played = self._played
+        played.let_be_deleted()
+        played.wait(lambda: played.seen is not None and played.seen.gone, "the sweep to be gone")
+        return []
+
+    def _wrong_with_attempts(self, before: int) -> list[str]:
+        """Pods that run keep what they were made with: a change ends none of them, but where it asks for that."""
+        if self._phase != "running" or self.outcome not in (APPLIED, REFUSED):
+            return []
+        after = self._played.status.get("attempts", 0)
+        asked = any(mutation.field in _ATTEMPTS_MAY_END for mutation in self._mutations)
+        return [f"attempts went from {before} to {after}"] if after != before and not asked else []
+
+    def _wrong_with_writes(self, seconds: float) -> list[str]:
+        seen, usual = self._played.seen, self._stage.usual_versions
+        if seen is None or not usual or seen.versions <= _MANY_TIMES * usual + seconds:
+            return []
+        return [f"{seen.versions} versions of the sweep within {seconds:.0f} s, an unchanged one has {usual}"]
+
+
+def wrong_with_refusal(mutations: Sequence[Mutation], error: ApiError) -> list[str]:
+    """Return what is wrong with a refusal: it must name the field, and of what is frozen also the mend."""
+    said = str(error)
+    if error.status not in (400, 422):
+        return [f"refused with status {error.status}: {said}"]
+    by_name = {str(each): each for each in fields()}
+    if not any(_is_named(by_name[mutation.field], said) for mutation in mutations):
+        return [f"the refusal does not name the field: {said}"]
+    frozen = all(is_frozen(by_name[mutation.field]) for mutation in mutations)
+    if frozen and "cannot" in said and _MEND not in said:
+        return [f"the refusal does not say what to do: {said}"]
+    return []
+
+
+def wrong_with_condition(mutations: Sequence[Mutation], condition: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a condition: it must have a reason, and name the field."""
+    if not condition.get("reason") or not condition.get("message"):
+        # A suspension is its own message.
+        return [] if condition.get("reason") == "Suspended" else [f"a condition without reason or message: {condition}"]
+    said = f"{condition['reason']} {condition['message']}".lower()
+    for mutation in mutations:
+        names = [part.lower() for part in re.findall(r"\w+", mutation.field)][-2:]
+        if any(name in said or name.rstrip("s") in said for name in names):
+            return []
+    return [f"the condition names none of {', '.join(map(str, mutations))}: {condition}"]
+
+
+def wrong_with_results(status: dict[str, Any], *, reference: str) -> list[str]:
+    """Return what is wrong with a sweep's results: they must be those of a sweep that nobody has changed."""
+    merged = status.get("merged") or {}
+    wrong = []
+    if merged.get("sha256") != reference:
+        wrong.append(f"the results are {merged}, those of an unchanged sweep have the digest {reference}")
+    if status.get("done") != len(ITEMS):
+        wrong.append(f"{status.get('done')} of {len(ITEMS)} items are done")
+    return wrong
+
+
+def _is_named(field: Field, said: str) -> bool:
+    """Return whether a refusal names the field or one that holds it, as the API server writes paths."""
+    for end in range(len(field.path), 0, -1):
+        parts = [re.escape(part) if part.isalnum() else r"[^.\s]+" for part in field.path[:end]]
+        path = r"\.?".join(r"(\[\d+\]|[^.\s]+)" if part == r"[^.\s]+" else part for part in parts)
+        if re.search(rf"spec\.{path}", said):
+            return True
+    return False
