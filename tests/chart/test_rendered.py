@@ -11,7 +11,7 @@ from chart.helm import CHART, NAME, Helm
 from chart.namespaced import IN_NAMESPACES
 from resumable_sweep.contract.report import REPORT_PATH
 from sweep_operator.api.crd import custom_resource_definition
-from sweep_operator.pods.overreach import Reach
+from sweep_operator.model.claims import Reach
 from sweep_operator.runtime import settings
 
 # The programs are built by the testbed, as those of the other integration tests are.
@@ -146,7 +146,7 @@ def operator_container(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 def test_pods_report_to_the_service(helm: Helm, values: dict[str, Any]) -> None:

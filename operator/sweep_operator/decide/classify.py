@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Report, Stage
 from sweep_operator.model.observed import PodView, Presence
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Snapshot
 
 AMBIGUOUS_SECONDS = 5
 """How long a pod that a signal ended waits for evidence of a reclaim before it counts as a failure."""
@@ -128,6 +130,17 @@ def finding_of(
         ended = sealed or pod.is_terminal
         return Finding(signal=Signal.POD_DELETED, ended=ended, message="the pod was deleted, not by the operator")
     return Finding(again_at=of_node.again_at)
+
+
+def judged_by_leave(finding: Finding, *, pod: PodView | None, attempt: int, snapshot: Snapshot) -> Finding:
+    """Return that an attempt's pod was made and must go, or is gone, because it reaches for what is not allowed."""
+    if finding.complete:
+        return finding
+    refused = snapshot.forbidden.get(pod.uid) if pod is not None else None
+    creation = snapshot.creations.get(attempt)
+    if refused is None and creation is not None and creation.created_at is not None and creation.problem:
+        refused = Problem(reason=creation.problem, message=creation.message)
+    return finding if refused is None else Finding(signal=Signal.FORBIDDEN, ended=True, message=refused.message)
 
 
 def is_complete(pod: PodView | None, report: Report | None) -> bool:

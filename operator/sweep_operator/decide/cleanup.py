@@ -9,7 +9,7 @@ from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.plan import DeletePod
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
-from sweep_operator.model.snapshot import Spec, SweepStatus
+from sweep_operator.model.snapshot import Snapshot, Spec, SweepStatus
 
 STOP_GRACE_SECONDS = 30
 """Grace of the operator's own deletions: time to finish an item and flush, bounded for programs that ignore SIGTERM."""
@@ -58,6 +58,12 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool, keep_
     failed.sort(key=lambda pod: pod.attempt)
     due += [DeletePod(pod=pod, reason="Settled") for pod in failed[: max(0, len(failed) - keep_pods)]]
     return due
+
+
+def forbidden(snapshot: Snapshot) -> list[DeletePod]:
+    """Return the deletions of pods that must not run a moment longer, whatever they are for."""
+    pods = (pod for pod in snapshot.presence.pods if pod.uid in snapshot.forbidden)
+    return [DeletePod(pod=pod, reason="Forbidden", grace_seconds=0) for pod in pods]
 
 
 def goes_at(status: SweepStatus, spec: Spec) -> float | None:

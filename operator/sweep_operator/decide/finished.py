@@ -13,9 +13,10 @@ from sweep_operator.model.snapshot import Snapshot
 def after_the_end(snapshot: Snapshot, now: float) -> Plan:
     """Return what is to be done about a sweep that has ended: no attempt is made any more, and last the sweep goes."""
     spec, status = snapshot.sweep.spec, snapshot.sweep.status
-    deletions: list[Action] = list(
-        cleanup.deletions(snapshot.presence.pods, status, over=True, keep_pods=spec.keep_pods)
-    )
+    deletions: list[Action] = [
+        *cleanup.forbidden(snapshot),
+        *cleanup.deletions(snapshot.presence.pods, status, over=True, keep_pods=spec.keep_pods),
+    ]
     goes_at = cleanup.goes_at(status, spec)
     if goes_at is not None and now >= goes_at:
         return Plan(status=status, actions=(DeleteSweep(),))

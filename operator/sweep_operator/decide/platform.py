@@ -47,7 +47,7 @@ def platform_problems(snapshot: Snapshot, records: Sequence[ShardRecord], *, now
     """Return what keeps pods from being made or from starting, that of most shards first."""
     chores = [role for role in Role if _is_due(role, snapshot, records)]
     return [
-        *_refused(snapshot, records),
+        *_refused(snapshot, records, now=now),
         *_not_starting(snapshot, records, now=now),
         *(problem for role in chores for problem in chore_problems(role, snapshot, now=now)),
     ]
@@ -60,6 +60,10 @@ def chore_problems(role: Role, snapshot: Snapshot, *, now: float) -> list[Proble
     if creation is not None and creation.problem:
         problems.append(Problem(reason=creation.problem, message=f"no {role} pod: {creation.message}"))
     for pod in snapshot.presence.pods:
+        if pod.role is role and pod.uid in snapshot.forbidden:
+            why = snapshot.forbidden[pod.uid]
+            problems.append(Problem(reason=why.reason, message=f"no {role} pod: {why.message}"))
+            continue
         obstacle = obstacle_of(pod, now=now) if pod.role is role else None
         if obstacle is not None:
             said = f"{_pod(pod, obstacle)}: {obstacle.said}; {obstacle.mend}"
@@ -272,12 +276,20 @@ def _grouped(found: Iterable[tuple[_Key, int]]) -> list[tuple[_Key, list[int]]]:
     return sorted(groups.items(), key=lambda group: -len(group[1]))
 
 
-def _refused(snapshot: Snapshot, records: Sequence[ShardRecord]) -> list[Problem]:
+def _refused(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
     refused: dict[str, Creation] = {}
     of = []
+    forbidden = {
+        pod.shard: snapshot.forbidden[pod.uid]
+        for pod in snapshot.presence.pods
+        if pod.role is Role.ATTEMPT and pod.uid in snapshot.forbidden
+    }
     for record in records:
         # That there is no room yet for a successor made ahead of time is no trouble: it has time.
         creation = snapshot.creations.get(record.attempt)
+        if (creation is None or not creation.problem) and record.shard in forbidden:
+            why = forbidden[record.shard]
+            creation = Creation(created_at=now, problem=why.reason, message=why.message, refused_at=now)
         if creation is None or not creation.problem:
             continue
         if record.state is ShardState.WAITING and creation.created_at is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sweep_operator.decide.budgets import charged, excused
-from sweep_operator.decide.classify import Finding, finding_of
+from sweep_operator.decide.classify import Finding, finding_of, judged_by_leave
 from sweep_operator.decide.images import Images, drift_of
 from sweep_operator.decide.notices import judged_by_notice, noted
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
@@ -77,6 +77,7 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
     )
     finding = judged_by_silence(finding, notice.record, pod=pod, snapshot=snapshot, now=now)
     finding = judged_by_notice(finding, notice.record, pod=pod, now=now)
+    finding = judged_by_leave(finding, pod=pod, attempt=record.attempt, snapshot=snapshot)
     drift = drift_of(pod, images)
     stands = record.state is not ShardState.STOPPING and not finding.complete
     if drift and stands and (not finding.signal or finding.signal.is_user_failure):
@@ -173,6 +174,10 @@ def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: fl
     if signal.is_final:
         failed = SweepEvent(reason=signal.value, message=said, warning=True)
         return Step(record=record.changed(state=ShardState.FAILED), events=(failed,))
+    if signal is Signal.FORBIDDEN:
+        # Nobody's fault that a budget knows: the next one waits until a pod is made that may stay.
+        gone = SweepEvent(reason=signal.value, message=said, warning=True)
+        return Step(record=excused(record).changed(state=ShardState.WAITING), events=(gone,))
     charge = charged(record, pod=snapshot.pod_of(record.attempt), spec=snapshot.sweep.spec)
     record = charge.record
     if charge.refused:

@@ -31,7 +31,7 @@ def decide(snapshot: Snapshot, now: float) -> Plan:
     """
     if snapshot.sweep.deleting:
         # The garbage collector removes the pods, with their own grace.
-        return Plan(status=snapshot.sweep.status)
+        return Plan(status=snapshot.sweep.status, actions=tuple(cleanup.forbidden(snapshot)))
     retry = retried(snapshot.sweep)
     sweep, snapshot = retry.sweep, replace(snapshot, sweep=retry.sweep)
     said = [] if retry.event is None else [retry.event]
@@ -188,6 +188,10 @@ class _Draft:
 
     def clean_up(self) -> None:
         """Delete pods that have served their purpose."""
+        forbidden = cleanup.forbidden(self.snapshot)
+        at_once = {deletion.pod.uid for deletion in forbidden}
+        later = [each for each in self.actions if not isinstance(each, DeletePod) or each.pod.uid not in at_once]
+        self.actions = [*forbidden, *later]
         status = replace(self.status, records=tuple(self.records))
         over = self.failure is not None or self.status.merged is not None
         deleted = {action.pod.uid for action in self.actions if isinstance(action, DeletePod)}

@@ -11,6 +11,7 @@ from typing import Any
 from resumable_sweep.contract.outcome import parsed_outcome
 from sweep_operator.model.observed import ContainerView, NodeView, PodView, Role
 from sweep_operator.pods import names
+from sweep_operator.pods.overreach import claims_of
 from sweep_operator.pods.sidecar import MIRROR, RESTORE
 
 # Taints by which clouds and autoscalers announce that a node is about to go; those that say that it is off come first.
@@ -76,6 +77,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         gated=scheduled.get("reason") == "SchedulingGated",
         scheduled_at=seconds_of(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else 0.0,
+        claims=claims_of(pod),
         made_of=sys.intern((metadata.get("annotations") or {}).get(names.MADE_OF, "")),
         mains=mains if role is Role.ATTEMPT else (),
         inits=inits if role is Role.ATTEMPT else (),

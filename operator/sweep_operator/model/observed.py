@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from resumable_sweep.contract.outcome import Outcome
+from sweep_operator.model.claims import ORDINARY, Claims
 from sweep_operator.model.reclaim import Reclaim
 
 
@@ -71,6 +72,8 @@ class PodView:
     """Whether somebody has put a gate on it, so that no scheduler looks at it."""
     scheduled_at: float = 0.0
     """When it got its node, Unix seconds."""
+    claims: Claims = ORDINARY
+    """What it asks for that not everybody may have."""
     made_of: str = ""
     """Digest of what the operator has made it of, empty where the pod does not say."""
     mains: tuple[ContainerView, ...] = ()

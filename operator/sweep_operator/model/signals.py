@@ -76,6 +76,9 @@ class Signal(StrEnum):
     # A signal has ended a container, and nothing tells who sent it: the experiment, or a reclaim without a trace.
     CONTAINER_KILLED = "ContainerKilled"
 
+    # The operator itself ended it: the cluster's admission had made something of it that is not allowed.
+    FORBIDDEN = "TemplateForbidden"
+
     @property
     def is_reclaim(self) -> bool:
         """Whether the attempt was taken away: counted as a reclaim, never held against the experiment."""

@@ -10,6 +10,7 @@ from typing import Any
 from resumable_sweep.contract.report import Report
 from sweep_operator.model.lease import LeaseView
 from sweep_operator.model.observed import Creation, PodView, Presence
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 
@@ -168,7 +169,8 @@ class Snapshot:
     """One sweep and all that is known about it at one moment.
 
     `reports` holds the newest report of each attempt by its number, `creations` what this process knows of the
-    attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, and
+    attempts that it has allocated, `absent` the attempts whose pod the API server itself has denied, `forbidden` the
+    UIDs of pods that must go, with what they reach for and may not, and
     `housekeeping` the creations of the housekeeping pods by role. `heard_at` is when each attempt last reported,
     `listening_since` since when reports can have come (Unix seconds), None where pods are told nobody to report to;
     `attentive_since` is the same, but since the operator was last unable to hear. `leases` holds the nodes whose Leases
@@ -183,6 +185,7 @@ class Snapshot:
     creations: Mapping[int, Creation] = field(default_factory=dict)
     placements: Mapping[int, str] = field(default_factory=dict)
     absent: frozenset[int] = frozenset()
+    forbidden: Mapping[str, Problem] = field(default_factory=dict)
     housekeeping: Mapping[str, Creation] = field(default_factory=dict)
     heard_at: Mapping[int, float] = field(default_factory=dict)
     listening_since: float | None = None

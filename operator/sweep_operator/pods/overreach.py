@@ -9,20 +9,10 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
-
-class Reach(StrEnum):
-    """What an installer may allow the pods of sweeps; the name of the field that asks for it."""
-
-    HOST_PATH = "hostPath"
-    HOST_NETWORK = "hostNetwork"
-    HOST_PORTS = "hostPorts"
-    HOST_PID = "hostPID"
-    HOST_IPC = "hostIPC"
-    PRIVILEGED = "privileged"
-    NODE_NAME = "nodeName"
+from sweep_operator.model.claims import Claims, Grasp, Reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +42,54 @@ class Overreach:
 
 def overreaches_of(pod: Mapping[str, Any], *, allowance: Allowance) -> tuple[Overreach, ...]:
     """Return what in a pod's manifest is not allowed; what is not of a pod's form is left for the API server."""
-    spec = _object(pod.get("spec"))
+    namespace = str(_object(pod.get("metadata")).get("namespace"))
+    return overreaches_in(claims_of(pod), namespace=namespace, allowance=allowance)
+
+
+def overreaches_in(claims: Claims, *, namespace: str, allowance: Allowance) -> tuple[Overreach, ...]:
+    """Return what of a pod's claims is not allowed."""
     return (
-        *_identity(spec, namespace=str(_object(pod.get("metadata")).get("namespace")), allowance=allowance),
-        *_priority(spec, allowance=allowance),
+        *_identity(claims.service_account, namespace=namespace, allowance=allowance),
+        *_priority(claims.priority_class, allowance=allowance),
         *(
-            Overreach(field=field, found=found, mend=f"leave it out, or have {reach} allowed by whoever installed")
-            for reach, field, found in _reaches(spec)
-            if reach not in allowance.reaches
+            Overreach(
+                field=grasp.field,
+                found=grasp.found,
+                mend=f"leave it out, or have {grasp.reach} allowed by whoever installed",
+            )
+            for grasp in claims.grasps
+            if grasp.reach not in allowance.reaches
         ),
     )
 
 
-def _identity(spec: Mapping[str, Any], *, namespace: str, allowance: Allowance) -> Iterator[Overreach]:
-    # `serviceAccount` is the older name of the field: the API server takes it where the newer one is empty.
-    name = str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+def claims_of(pod: Mapping[str, Any]) -> Claims:
+    """Return what a pod asks for, by its manifest or as the API server has it."""
+    spec = _object(pod.get("spec"))
+    claims = Claims(
+        # `serviceAccount` is the older name of the field: the API server takes it where the newer one is empty.
+        service_account=str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"),
+        priority_class=str(spec.get("priorityClassName") or ""),
+        grasps=tuple(_grasps(spec, is_scheduled=_is_scheduled(pod))),
+    )
+    return _shared(claims)
+
+
+@lru_cache(maxsize=1024)
+def _shared(claims: Claims) -> Claims:
+    """Return the one object for all pods with these claims: they are kept for thousands, which differ in nothing."""
+    return claims
+
+
+def _is_scheduled(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod has its node from the scheduler, or is with a kubelet already, which tells the same."""
+    return any(
+        condition.get("type") == "PodScheduled" and condition.get("status") == "True"
+        for condition in _objects(_object(pod.get("status")).get("conditions"))
+    )
+
+
+def _identity(name: str, *, namespace: str, allowance: Allowance) -> Iterator[Overreach]:
     if not _matches(f"{namespace}/{name}", allowance.service_accounts):
         yield Overreach(
             field="serviceAccountName",
@@ -75,8 +98,7 @@ def _identity(spec: Mapping[str, Any], *, namespace: str, allowance: Allowance) 
         )
 
 
-def _priority(spec: Mapping[str, Any], *, allowance: Allowance) -> Iterator[Overreach]:
-    name = str(spec.get("priorityClassName") or "")
+def _priority(name: str, *, allowance: Allowance) -> Iterator[Overreach]:
     if name and not _matches(name, allowance.priority_classes):
         yield Overreach(
             field="priorityClassName",
@@ -85,30 +107,30 @@ def _priority(spec: Mapping[str, Any], *, allowance: Allowance) -> Iterator[Over
         )
 
 
-def _reaches(spec: Mapping[str, Any]) -> Iterator[tuple[Reach, str, str]]:
+def _grasps(spec: Mapping[str, Any], *, is_scheduled: bool) -> Iterator[Grasp]:
     for reach in (Reach.HOST_NETWORK, Reach.HOST_PID, Reach.HOST_IPC):
         if spec.get(reach):
-            yield reach, reach, "is true"
-    if spec.get("nodeName"):
-        yield Reach.NODE_NAME, "nodeName", f"is {spec['nodeName']}"
+            yield Grasp(reach, reach, "is true")
+    if spec.get("nodeName") and not is_scheduled:
+        yield Grasp(Reach.NODE_NAME, "nodeName", f"is {spec['nodeName']}")
     for volume in _objects(spec.get("volumes")):
         if "hostPath" in volume and volume["hostPath"] is not None:
             path = _object(volume["hostPath"]).get("path")
-            yield Reach.HOST_PATH, "volumes", f"{volume.get('name')} is the hostPath {path}"
+            yield Grasp(Reach.HOST_PATH, "volumes", f"{volume.get('name')} is the hostPath {path}")
     if _is_host_process(spec):
-        yield Reach.PRIVILEGED, "securityContext", "has hostProcess"
+        yield Grasp(Reach.PRIVILEGED, "securityContext", "has hostProcess")
     for kind in ("initContainers", "containers"):
         for container in _objects(spec.get(kind)):
             name = container.get("name")
             if _object(container.get("securityContext")).get("privileged"):
-                yield Reach.PRIVILEGED, kind, f"{name} is privileged"
+                yield Grasp(Reach.PRIVILEGED, kind, f"{name} is privileged")
             if _is_host_process(container):
-                yield Reach.PRIVILEGED, kind, f"{name} has hostProcess"
+                yield Grasp(Reach.PRIVILEGED, kind, f"{name} has hostProcess")
             # On the host's network every port is one of the host's, and the API server fills them in.
             ports = [] if spec.get("hostNetwork") else _objects(container.get("ports"))
             for port in ports:
                 if port.get("hostPort"):
-                    yield Reach.HOST_PORTS, kind, f"{name} has the hostPort {port['hostPort']}"
+                    yield Grasp(Reach.HOST_PORTS, kind, f"{name} has the hostPort {port['hostPort']}")
 
 
 def _is_host_process(holder: Mapping[str, Any]) -> bool:

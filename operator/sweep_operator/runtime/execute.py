@@ -96,13 +96,11 @@ class Executor:
         self._token = token
         self._in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
         self._written_at: dict[str, float] = {}
-        self._unwanted: dict[str, dict[str, str]] = {}
         sweeps.call_when_gone(self.forget)
 
     def forget(self, sweep_uid: str) -> None:
         """Drop what is known of a sweep that is gone."""
         self._written_at.pop(sweep_uid, None)
-        self._unwanted.pop(sweep_uid, None)
 
     async def execute(self, snapshot: Snapshot, plan: Plan) -> float | None:
         """Carry `plan` out, and return when what was held back of the status can be written, None where nothing was.
@@ -125,13 +123,14 @@ class Executor:
         for event in plan.events:
             self._events.post(snapshot.sweep, event)
         self._count(snapshot, plan)
-        await self._delete_unwanted(sweep)
+        deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
+        # What must not run a moment longer does not wait until a thousand others are made.
+        await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds == 0)
         batch = _Batch()
         await self._all(self._create_attempt(sweep, order, batch) for order in orders)
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
-        deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
-        await self._all(self._delete(deletion) for deletion in deletions)
+        await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds != 0)
         if any(isinstance(action, DeleteSweep) for action in plan.actions):
             await self._delete_sweep(sweep)
         return writable_at
@@ -257,29 +256,22 @@ class Executor:
 
         Its attempt is over: it has had its pod.
         """
-        refusal = await self._gate.refusal_after(sweep, role, pod)
+        try:
+            refusal = await self._gate.refusal_after(sweep, role, pod)
+        except ApiError as error:
+            logger.warning("%s: looked at again when the caches show it: %s", pod["metadata"]["name"], error)
+            return creation
         if refusal is None:
             return creation
         refused = self._refused(sweep, refusal)
-        self._metrics.pods_deleted.labels(role=role.value).inc()
         path = paths.pod(sweep.namespace, pod["metadata"]["name"])
-        self._unwanted.setdefault(sweep.uid, {})[path] = pod["metadata"]["uid"]
-        await self._delete_unwanted(sweep)
+        try:
+            await self._client.delete(path, uid=pod["metadata"]["uid"], grace_seconds=0)
+            self._metrics.pods_deleted.labels(role=role.value).inc()
+        except ApiError as error:
+            # Whatever is left of it is seen at the next look.
+            logger.warning("%s, which is not allowed, not deleted: %s", path, error)
         return replace(creation, problem=refused.problem, message=refused.message)
-
-    async def _delete_unwanted(self, sweep: Sweep) -> None:
-        """Delete what should never have been made; what could not be deleted is tried again at the next look."""
-        unwanted = self._unwanted.get(sweep.uid, {})
-        for path, uid in list(unwanted.items()):
-            try:
-                await self._client.delete(path, uid=uid, grace_seconds=0)
-            except ApiError as error:
-                if error.status not in (404, 409):
-                    logger.warning("%s, which is not allowed, not deleted: %s", path, error)
-                    continue
-            unwanted.pop(path, None)
-        if not unwanted:
-            self._unwanted.pop(sweep.uid, None)
 
     async def _is_ours(self, path: str, sweep: Sweep) -> bool:
         try:

@@ -12,6 +12,7 @@ from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Stage
 from sweep_operator.decide.shard import LEAVING_SECONDS, delay_seconds, step_of
 from sweep_operator.model.observed import Creation, PodView
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 
@@ -30,6 +31,7 @@ class Case:
     events: tuple[str, ...] = ()
 
 
+REACHES = Problem(reason="TemplateForbidden", message="d is the hostPath /")
 ABSENT = {"absent": frozenset({1})}
 CASES = {
     "waiting stays": Case(before=record(0, S.WAITING), state=S.WAITING),
@@ -148,6 +150,33 @@ CASES = {
         signal=Signal.CHECKPOINT_CORRUPT,
         events=("CheckpointCorrupt",),
     ),
+    "a pod that reaches for what is not allowed is nobody's failure": Case(
+        before=record(barren=1),
+        pods=(pod(),),
+        known={"forbidden": {"pod-0-1": REACHES}},
+        state=S.WAITING,
+        signal=Signal.FORBIDDEN,
+        events=("TemplateForbidden",),
+    ),
+    "one that went at once is no reclaim": Case(
+        before=record(),
+        known={"creations": {1: Creation(created_at=NOW, problem="TemplateForbidden", message="m")}},
+        state=S.WAITING,
+        signal=Signal.FORBIDDEN,
+        events=("TemplateForbidden",),
+    ),
+    "one that was not made is tried again as the same attempt": Case(
+        before=record(),
+        known={"creations": {1: Creation(problem="TemplateForbidden", message="m")}},
+        state=S.ACTIVE,
+    ),
+    "what one that must go has completed counts": Case(
+        before=placed(),
+        pods=(pod(),),
+        known={"forbidden": {"pod-0-1": REACHES}, "reports": {1: report(stage=Stage.COMPLETE)}},
+        state=S.COMPLETE,
+        events=("ShardComplete",),
+    ),
     "the platform's failure is tried again": Case(
         before=placed(),
         pods=(pod(phase="Failed", reason="OutOfcpu", mains=()),),
@@ -164,6 +193,15 @@ def test_step(case: Case) -> None:
     assert (step.record.state, step.record.signal) == (case.state, case.signal)
     assert (step.reclaim is not None) is case.reclaim
     assert tuple(event.reason for event in step.events) == case.events
+
+
+def test_a_pod_that_must_go_is_charged_to_nobody() -> None:
+    before = record(barren=1, setbacks=2, user_failures=1)
+    known = snapshot(sweep([before]), crashed(), forbidden={"pod-0-1": REACHES})
+    after = step_of(before, known, now=NOW).record
+    kept = ("setbacks", "user_failures", "infrastructure_until", "reclaims_until", "unexplained", "not_before")
+    assert [getattr(after, field) for field in kept] == [getattr(before, field) for field in kept]
+    assert after.barren == 0
 
 
 def test_an_attempt_is_judged_once() -> None:

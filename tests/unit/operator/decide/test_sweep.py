@@ -14,6 +14,7 @@ from resumable_sweep.contract.report import Stage
 from sweep_operator.decide.sweep import decide, refresh_seconds
 from sweep_operator.model.observed import Creation, Role
 from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan
+from sweep_operator.model.problem import Problem
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.signals import Signal
@@ -67,6 +68,32 @@ def test_a_run_id_of_an_earlier_sweep_resumes_from_the_start() -> None:
 
 def test_a_run_to_start_from_is_resumed_from_the_start() -> None:
     assert created(decide(snapshot(sweep(shards=1, resume_from="gs://b/ns/lr/r")), NOW))[0].resumes
+
+
+REACHES = Problem(reason="TemplateForbidden", message="d is the hostPath /")
+
+
+def test_pods_that_must_go_are_deleted_first_and_at_once_whatever_they_are_for() -> None:
+    of = sweep([record(), record(1, attempt=2)], has_items=True)
+    pods = (pod(), pod(2, shard=1), chore(Role.RESOLVE))
+    known = snapshot(of, *pods, forbidden={"pod-0-1": REACHES, "pod-resolve": REACHES})
+    plan = decide(known, NOW)
+    first = plan.actions[:2]
+    assert [(each.pod.uid, each.grace_seconds) for each in first if isinstance(each, DeletePod)] == [
+        ("pod-0-1", 0),
+        ("pod-resolve", 0),
+    ]
+    assert deleted(plan) == ["pod-0-1", "pod-resolve"]
+    healthy = condition(plan, "Healthy")
+    assert (healthy.reason, healthy.message) == (
+        "TemplateForbidden",
+        "no pod for shard 0: d is the hostPath / (and 1 more: TemplateForbidden)",
+    )
+    for status in ({"phase": "Failed"}, {"phase": "Complete"}):
+        over = decide(snapshot(sweep([record()], status=status), pods[2], forbidden={"pod-resolve": REACHES}), NOW)
+        assert deleted(over)[0] == "pod-resolve"
+    going = decide(snapshot(sweep([record()], deleting=True), pods[0], forbidden={"pod-0-1": REACHES}), NOW)
+    assert deleted(going) == ["pod-0-1"]
 
 
 def test_a_reclaimed_shard_gets_its_next_attempt_at_once() -> None:

@@ -248,7 +248,7 @@ def test_the_order_of_signals_is_for_ever() -> None:
         "DeletionByTaintManager",
         "PreemptionByScheduler",
     ]
-    last = ["GcePreempted", "Ec2SpotInterruption", "AzurePreempt", "NodeSilent", "NodeRebooted", "ContainerKilled"]
+    last = ["AzurePreempt", "NodeSilent", "NodeRebooted", "ContainerKilled", "TemplateForbidden"]
     assert [signal.value for signal in Signal][-len(last) :] == last
 
 

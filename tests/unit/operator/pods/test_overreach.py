@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sweep_operator.pods.overreach import Allowance, Reach, overreaches_of
+from sweep_operator.model.claims import Grasp, Reach
+from sweep_operator.pods.overreach import Allowance, claims_of, overreaches_of
 
 PLAIN: dict[str, Any] = {"containers": [{"name": "main", "image": "main:1"}]}
 
@@ -44,6 +45,21 @@ def test_each_reach_is_refused_unless_it_is_allowed(reach: Reach, spec: dict[str
     assert f"have {reach} allowed" in refused
     assert found(Allowance(reaches=frozenset({reach})), **spec) == []
     assert found(Allowance(reaches=frozenset(set(Reach) - {reach})), **spec) == [refused], "no other leave will do"
+
+
+def test_a_node_that_the_scheduler_has_chosen_is_no_reach() -> None:
+    def claimed(**condition: str) -> tuple[Grasp, ...]:
+        status = {"conditions": [{"type": "PodScheduled", **condition}]}
+        return claims_of({"metadata": {}, "spec": {**PLAIN, "nodeName": "n"}, "status": status}).grasps
+
+    assert claimed(status="True") == ()
+    assert claimed(status="False") == (Grasp(Reach.NODE_NAME, "nodeName", "is n"),)
+
+
+def test_pods_that_ask_for_the_same_share_what_is_kept_of_it() -> None:
+    made = [{"metadata": {"name": name}, "spec": {**PLAIN, "hostPID": True}} for name in "ab"]
+    first, second = map(claims_of, made)
+    assert first is second
 
 
 def test_every_reach_is_looked_for() -> None:

@@ -377,9 +377,23 @@ async def test_a_pod_that_turns_out_another_one_goes_and_its_attempt_with_it(des
     assert desk.creation is not None
     assert (desk.creation.problem, desk.creation.created_at) == ("TemplateForbidden", NOW)
     assert desk.api.paths("DELETE") == [POD]
-    await desk.execute()
-    await desk.execute()
-    assert desk.api.paths("DELETE") == [POD, POD], "until it is deleted, and no longer"
+
+
+async def test_a_pod_that_nobody_can_judge_just_now_stays_until_the_next_look(desk: Desk) -> None:
+    desk.api.refuse[f"DRY-RUN {PODS}"] = [ApiError(400, "webhook does not support dry run")]
+    desk.api.refuse[paths.priority_class("high")] = [ApiError(503, "not now")]
+    desk.api.admit = lambda body: {**body, "spec": {**body["spec"], "priorityClassName": "high"}}
+    await desk.execute(ORDER)
+    assert desk.creation == Creation(created_at=NOW, resumes=True)
+    assert desk.api.paths("DELETE") == []
+
+
+async def test_what_must_not_run_goes_before_others_are_made(desk: Desk) -> None:
+    forbidden = DeletePod(pod=pod(9, name="bad"), reason="Forbidden", grace_seconds=0)
+    settled = DeletePod(pod=pod(8, name="old"), reason="Settled")
+    await desk.execute(settled, ORDER, forbidden)
+    verbs = [(verb, path) for verb, path in desk.api.requests if verb in ("POST", "DELETE")]
+    assert verbs == [("DELETE", f"{PODS}/bad"), ("POST", PODS), ("DELETE", f"{PODS}/old")]
 
 
 @pytest.mark.parametrize("status", [None, 404, 409], ids=["there", "gone", "another of its name"])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import NOW, UID, manifest
+from builders import NOW, UID, chore, manifest, placed, record, sweep
+from builders import pod as view
 from fake_api import FakeApi
 
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
-from sweep_operator.model.observed import Role
+from sweep_operator.model.claims import Claims, Grasp, Reach
+from sweep_operator.model.observed import PodView, Role
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods.overreach import Allowance
 from sweep_operator.runtime.gate import Gate
@@ -148,8 +151,74 @@ async def test_a_class_that_a_webhook_gives_needs_leave(entrance: Entrance, know
     assert "hostPID" in refusal.message
 
 
+def seen(attempt: int = 1, *, shard: int = 0, **fields: Any) -> PodView:
+    """A pod as the caches show it."""
+    claims = Claims(grasps=(Grasp(Reach.HOST_PATH, "volumes", "d is the hostPath /"),))
+    return view(attempt, shard=shard, claims=claims, **fields)
+
+
+async def test_every_pod_that_the_caches_show_is_looked_at_once(entrance: Entrance) -> None:
+    merge = chore(Role.MERGE, claims=seen().claims)
+    pods = [seen(1), seen(2, shard=1), view(3, shard=2), seen(4, shard=3, phase="Succeeded"), merge]
+    # Of shard 1 the status says where it runs: so an earlier look has seen its pod, and let it stay.
+    known = [record(), placed(1, attempt=2), record(2, attempt=3), record(3, attempt=4)]
+    of = replace(entrance.sweep, status=sweep(known).status)
+    found = await entrance.gate.forbidden(of, pods)
+    assert set(found) == {pods[0].uid, merge.uid}
+    assert found[pods[0].uid].reason == "TemplateForbidden"
+    assert "added to the attempt pod: volumes d is the hostPath /" in found[pods[0].uid].message
+    assert entrance.api.requests == []
+
+
+async def test_a_class_that_nobody_can_ask_for_just_now_ends_no_pod(entrance: Entrance) -> None:
+    entrance.api.refuse[CLASS] = [ApiError(500, "no")] * 2
+    pods = [view(claims=Claims(priority_class="everybody"))]
+    with pytest.raises(ApiError):
+        await entrance.gate.forbidden(entrance.sweep, pods)
+    entrance.adds(priorityClassName="everybody")
+    refusal = await entrance.ask()
+    assert refusal is not None
+    assert refusal.reason == "ApiUnavailable"
+    entrance.api.objects[CLASS] = {"globalDefault": True}
+    assert await entrance.gate.forbidden(entrance.sweep, pods) == {}
+    assert await entrance.ask() is None
+
+
+async def test_where_a_dry_run_was_untrue_one_pod_at_a_time_is_tried(entrance: Entrance) -> None:
+    bad = pod(nodeName="n")
+
+    async def let_through(number: int = 10) -> int:
+        return (await asyncio.gather(*(entrance.ask() for _ in range(number)))).count(None)
+
+    assert await let_through() == 10
+    for _ in range(10):
+        await entrance.gate.refusal_after(entrance.sweep, Role.ATTEMPT, bad)
+    pauses = []
+    for _ in range(7):
+        begun = entrance.now
+        while await let_through() == 0:
+            entrance.now += 15
+        pauses.append(entrance.now - begun)
+        assert await let_through() == 0, "all others wait for what becomes of the one"
+        assert await entrance.gate.refusal_after(entrance.sweep, Role.ATTEMPT, bad) is not None
+    assert pauses == [15, 15, 30, 60, 120, 240, 300]
+    entrance.sweep = generation(2)
+    assert await let_through() == 1, "who changes the sweep is not kept waiting"
+    assert await entrance.gate.refusal_after(entrance.sweep, Role.ATTEMPT, pod()) is None
+    assert await let_through() == 10
+
+
+async def test_one_that_only_the_caches_have_shown_keeps_the_next_away_too(entrance: Entrance) -> None:
+    assert await entrance.ask() is None
+    await entrance.gate.forbidden(entrance.sweep, [seen()])
+    refusal = await entrance.ask()
+    assert refusal is not None
+    assert refusal.reason == "TemplateForbidden"
+
+
 async def test_a_sweep_that_is_gone_is_forgotten(entrance: Entrance) -> None:
     await entrance.ask()
+    await entrance.gate.refusal_after(entrance.sweep, Role.ATTEMPT, pod(nodeName="n"))
     entrance.gate.forget(UID)
-    await entrance.ask()
+    assert [await entrance.ask() for _ in range(2)] == [None, None]
     assert entrance.dry_runs() == 2

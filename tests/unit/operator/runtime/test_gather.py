@@ -14,14 +14,18 @@ from sweep_operator.decide import decide
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
 from sweep_operator.kube.informer import Informer
+from sweep_operator.kube.projection import pod_view
 from sweep_operator.model.observed import Creation, NodeView, PodView
+from sweep_operator.model.plan import DeletePod
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
 from sweep_operator.pods import names
+from sweep_operator.pods.overreach import Allowance
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.attention import Attention
+from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.gather import REQUESTS_IN_FLIGHT, Gatherer
 from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.pod_index import PodIndex
@@ -63,6 +67,7 @@ class Desk:
             reports=self.reports,
             tokens=self.tokens,
             settings=SETTINGS,
+            gate=Gate(client, allowance=Allowance(), clock=lambda: NOW),
             leases=self.leases,
             clock=lambda: NOW,
             listening_since=NOW - 60,
@@ -121,6 +126,28 @@ async def test_a_pod_that_only_the_api_server_knows_is_found() -> None:
     found = await desk.gather()
     assert (found.absent, [each.uid for each in found.presence.pods]) == (frozenset(), ["pod-0-1"])
     assert found.creations[1].seen
+
+
+@pytest.mark.parametrize("known", [None, Creation(created_at=NOW, seen=True), Creation(uncertain=True, retry_at=NOW)])
+async def test_a_pod_whose_creation_nobody_has_checked_is_looked_at(known: Creation | None) -> None:
+    """Another process has made it, it was taken over by its name, or the answer to its creation was lost."""
+    desk = Desk(record())
+    if known is not None:
+        desk.attempts.note(UID, 1, known)
+    reaching = {**as_json(pod()), "spec": {"volumes": [{"name": "d", "hostPath": {"path": "/"}}]}}
+    if known is None or known.seen:
+        view = pod_view(reaching)
+        assert view is not None
+        desk.show(view)
+    else:
+        desk.api.objects[path_of(0, 1)] = reaching
+    found = await desk.gather()
+    assert found.forbidden["pod-0-1"].reason == "TemplateForbidden"
+    plan = decide(found, NOW)
+    (deletion,) = [action for action in plan.actions if isinstance(action, DeletePod)]
+    assert (deletion.pod.uid, deletion.grace_seconds) == ("pod-0-1", 0)
+    assert [event.reason for event in plan.events] == ["TemplateForbidden"]
+    assert plan.status.reclaims == 0
 
 
 async def test_a_pod_on_its_way_is_not_asked_for() -> None:

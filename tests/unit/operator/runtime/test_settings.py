@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweep_operator.pods.overreach import Allowance, Reach
+from sweep_operator.model.claims import Reach
+from sweep_operator.pods.overreach import Allowance
 from sweep_operator.runtime.settings import SettingsInvalid, settings_from
 
 ROOT = Path(__file__).resolve().parents[4]

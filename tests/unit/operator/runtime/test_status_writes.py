@@ -87,10 +87,10 @@ async def test_a_large_launch_is_no_flood_of_writes() -> None:
     cluster = Cluster(1000)
     await cluster.look()
     assert cluster.writes == 1
-    looks, seconds = 50, 60.0
+    looks, seconds = 25, 60.0
     for number in range(looks):
         cluster.now += seconds / looks
-        cluster.running |= set(range(number * 20, number * 20 + 20))
+        cluster.running |= set(range(number * 40, number * 40 + 40))
         await cluster.look()
     assert cluster.writes <= 3 + seconds / refresh_seconds(1000), f"{cluster.writes} writes in {looks} looks"
 
