@@ -1,4 +1,4 @@
-"""`make test-faults`: try every schedule of faults, on library, sidecar and store, or those named."""
+"""`make test-faults`: try every schedule of faults, on library, sidecar, store and operator, or those named."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,22 @@ from crash import damage, disk_faults, kills, load, pods_struck, power
 from crash.schedules import Kind, Schedule, parsed_schedule, sampled
 from faults import kinds as store
 from faults.servers import running
+from fire import ground
+from fire import kinds as operator
 
 PARTS: dict[str, tuple[Kind, ...]] = {
     "library": (kills.KIND, power.KIND, disk_faults.KIND, damage.KIND, load.KIND),
     "sidecar": pods_struck.KINDS,
     "store": store.KINDS,
+    "operator": operator.KINDS,
 }
 KINDS: dict[str, Kind] = {kind.name: kind for kinds in PARTS.values() for kind in kinds}
-_AT_A_TIME = {name: 16 if kind in PARTS["library"] else 4 for name, kind in KINDS.items()}
+_AT_A_TIME = {
+    name: 16 if kind in PARTS["library"] else 1 if kind in PARTS["operator"] else 4 for name, kind in KINDS.items()
+}
 """So many schedules are handed to a worker at a time: those of the library take milliseconds."""
+_WORKERS_OF_EACH = {"operator": 2}
+"""So many processes stand for one worker: an operator mostly waits."""
 _RESULTS = Path("build/faults")
 _SHOWN = 20
 _REDRAWN_S = 5.0
@@ -55,6 +63,19 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a CPU)")
     options = parser.parse_args(given)
+    # Its schedules are counted in a run to which nothing happens.
+    with ground.running() if _wants_operator(options) else nullcontext():
+        return _tried_and_told(options)
+
+
+def _wants_operator(options: argparse.Namespace) -> bool:
+    names = {kind.name for kind in PARTS["operator"]}
+    if options.schedules:
+        return any(parsed_schedule(text).kind in names for text in options.schedules)
+    return bool(names.intersection(options.kind)) if options.kind else options.part in (None, "operator")
+
+
+def _tried_and_told(options: argparse.Namespace) -> int:
     chosen = _chosen(options)
     failures = []
     for part, kinds in PARTS.items():
@@ -63,7 +84,7 @@ def main(given: Sequence[str]) -> int:
             continue
         started = time.monotonic()
         with _servers(of_part) if part == "store" else nullcontext():
-            outcomes = _tried_all(of_part, options.workers)
+            outcomes = _tried_all(of_part, options.workers * _WORKERS_OF_EACH.get(part, 1))
         wrong_ones = [(schedule, wrong) for schedule, wrong in outcomes if wrong]
         failures += wrong_ones
         if not options.schedules:
@@ -131,6 +152,7 @@ def _write(
         kinds[kind] = {"tried": programs.total(), "failed": failed[kind], "by_program": dict(programs)}
     report = {
         "machine": machine(),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
         "sample_of_each_kind": options.sample,
         "seed": options.seed,
@@ -141,6 +163,20 @@ def _write(
     }
     _RESULTS.mkdir(parents=True, exist_ok=True)
     (_RESULTS / f"{part}.json").write_text(json.dumps(report, indent=2) + "\n")
+    _write_report()
+
+
+def _write_report() -> None:
+    """Bring together what came of each part when it was last tried."""
+    found = {part: _RESULTS / f"{part}.json" for part in PARTS}
+    parts = {part: json.loads(path.read_text()) for part, path in found.items() if path.exists()}
+    shown = ("ended", "seconds", "sample_of_each_kind", "seed", "tried", "failed", "kinds")
+    report = {
+        "tried": sum(each["tried"] for each in parts.values()),
+        "failed": sum(each["failed"] for each in parts.values()),
+        "parts": {part: {name: each.get(name) for name in shown} for part, each in parts.items()},
+    }
+    (_RESULTS / "report.json").write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

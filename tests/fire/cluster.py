@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fire.api import KeptApi
 from rig.api import Api, ApiError, wait_until
 from rig.control_plane import ControlPlane
 from sweep_operator.api import GROUP, PLURAL
@@ -28,7 +29,7 @@ def running_cluster() -> Iterator[ControlPlane]:
         yield running
 
 
-def make_namespace(api: Api, name: str) -> None:
+def make_namespace(api: Api | KeptApi, name: str) -> None:
     """Make a namespace, and wait for the account that its pods run under."""
     api.create("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 

@@ -25,6 +25,8 @@ class Journal:
     def __init__(self) -> None:
         self.made: list[Made] = []
         self.wrong: list[str] = []
+        self.beside: list[str] = []
+        """Attempts that were made while nothing was wrong with the one before: the shard's log lets only one write."""
         self._running: dict[str, Made] = {}
 
     def note_made(self, pod: Json, *, is_current: Callable[[str], bool]) -> None:
@@ -49,7 +51,7 @@ class Journal:
             if other.attempt == made.attempt:
                 self.wrong.append(f"attempt {made.attempt} was made twice: for shards {other.shard} and {made.shard}")
             if other.shard == made.shard and is_current(other.pod_uid):
-                self.wrong.append(
+                self.beside.append(
                     f"shard {made.shard}: attempt {made.attempt} was made beside attempt {other.attempt}, with which "
                     "nothing is wrong"
                 )

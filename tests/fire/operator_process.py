@@ -23,10 +23,10 @@ class OperatorProcess:
         By which it reaches the API server.
     port:
         Where it listens, on loopback.
-    report_url:
-        Where pods are told to report to.
     namespaces:
         Those that it watches; none for all.
+    flaw:
+        How it is broken, see `fire.flaws`.
     """
 
     def __init__(
@@ -37,7 +37,6 @@ class OperatorProcess:
         log: Path,
         port: int,
         namespaces: tuple[str, ...],
-        report_url: str = "",
         flaw: str = "",
     ) -> None:
         self._host = host
@@ -45,9 +44,13 @@ class OperatorProcess:
         self._log = log
         self._port = port
         self._namespaces = namespaces
-        self._report_url = report_url or f"http://127.0.0.1:{port}"
+        self._report_url = f"http://127.0.0.1:{port}"
         self._flaw = flaw
         self.pid = 0
+
+    def report_to(self, url: str) -> None:
+        """Have pods report there from the next start on."""
+        self._report_url = url
 
     def start(self) -> None:
         """Start it; it may not be ready yet."""
@@ -72,10 +75,14 @@ class OperatorProcess:
         except (urllib.error.URLError, OSError):
             return False
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started, and has not been seen to end."""
-        return self.pid != 0
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        pid = self.pid
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] if pid else ""
+        except FileNotFoundError:
+            return self.pid == pid
+        return state == "Z" and self.pid == pid
 
     def kill(self) -> None:
         """End it as the death of its node would."""

@@ -8,9 +8,7 @@ their pods.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +18,7 @@ import aiohttp
 
 from fire.journal import Journal, Made
 from fire.kube import Kube, Refused
+from fire.loop_thread import LoopThread
 from fire.machines import Machine, Machines
 from fire.pod_life import PodLife, Stage
 from fire.statuses import condition
@@ -28,7 +27,6 @@ T = TypeVar("T")
 How = Literal["node", "shutdown", "delete", "evict", "silent", "partition", "crash", "kill"]
 HOWS: tuple[How, ...] = get_args(How)
 _CODES = {"crash": 1, "kill": 137}
-_THREADS = 32
 _SELECTOR = "resumable.dev/sweep"
 
 
@@ -66,8 +64,7 @@ class Player:
         self._collect_after = collect_after
         self._namespaces: dict[str, _Namespace] = {}
         self._unpulled: set[str] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="player", daemon=True)
+        self._thread = LoopThread("player")
         self._kube = Kube(kubeconfig)
 
     def __enter__(self) -> Player:
@@ -82,9 +79,7 @@ class Player:
         for namespace in list(self._namespaces):
             self.leave(namespace)
         self._do(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.stop()
 
     def play(self, namespace: str) -> None:
         """Play for all sweeps of a namespace from now on; its pods that are there already come first."""
@@ -160,6 +155,10 @@ class Player:
         played = self._namespaces[namespace]
         return [*played.stage.journal.wrong, *played.failures]
 
+    def beside(self, namespace: str) -> list[str]:
+        """Return where an attempt was made while nothing was wrong with the one before."""
+        return list(self._namespaces[namespace].stage.journal.beside)
+
     def _at_work(self, namespace: str, shard: int, sweep: str) -> PodLife | None:
         lives = [
             life
@@ -169,17 +168,15 @@ class Player:
         return max(lives, key=lambda life: life.attempt, default=None)
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+        return self._thread.do(work)
 
     async def _open(self) -> None:
-        self._loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         await self._kube.__aenter__()
         self._session = aiohttp.ClientSession()
 
     async def _close(self) -> None:
         await self._session.close()
         await self._kube.__aexit__(None, None, None)
-        await self._loop.shutdown_default_executor()
 
     async def _play(self, namespace: str) -> None:
         machines = Machines(self._kube, namespace, room=self._room)

@@ -6,18 +6,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from rig.api import Api, ApiError, wait_until
+from fire.api import KeptApi
+from rig.api import ApiError, wait_until
 
 NAME = "lr"
 SHARDS = 2
 ITEMS = 6
 _WAIT_SECONDS = 60.0
+_OURS = "labelSelector=resumable.dev%2Fsweep"
 
 
 class Sweep:
     """The sweep of a namespace; `clue` is asked for what may explain why something waited for never came."""
 
-    def __init__(self, api: Api, namespace: str, *, clue: Callable[[], str] = lambda: "") -> None:
+    def __init__(self, api: KeptApi, namespace: str, *, clue: Callable[[], str] = lambda: "") -> None:
         self.api = api
         self.namespace = namespace
         self._clue = clue
@@ -57,33 +59,54 @@ class Sweep:
         status: dict[str, Any] = self.api.get(self.path).get("status") or {}
         return status
 
+    def begin_deletion(self) -> None:
+        """Delete it."""
+        self.api.delete(self.path)
+
     def delete(self) -> None:
         """Delete it, and wait until nothing of it is left."""
-        self.api.delete(self.path)
+        self.begin_deletion()
         self.wait(lambda: not self.leftovers(), "the sweep and all of it to be gone")
 
     def leftovers(self) -> list[str]:
         """Return what there is of it: pods, ConfigMaps, and itself."""
-        core = f"/api/v1/namespaces/{self.namespace}"
-        selector = "?labelSelector=resumable.dev%2Fsweep"
-        found = [(kind, self.api.get(f"{core}/{kind}{selector}")["items"]) for kind in ("pods", "configmaps")]
-        found.append(("sweep", self.api.get(self._all)["items"]))
-        return [f"{kind} {entry['metadata']['name']}" for kind, entries in found for entry in entries]
+        found = [
+            *(("pod", pod) for pod in self.pods()),
+            *(("ConfigMap", each) for each in self.api.get(f"{self._core}/configmaps?{_OURS}")["items"]),
+            *(("sweep", each) for each in self.api.get(self._all)["items"]),
+        ]
+        return [f"{kind} {entry['metadata']['name']}" for kind, entry in found]
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Return its pods."""
+        listed: list[dict[str, Any]] = self.api.get(f"{self._core}/pods?{_OURS}")["items"]
+        return listed
+
+    @property
+    def _core(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}"
 
     def wait(self, condition: Callable[[], Any], what: str, *, seconds: float = _WAIT_SECONDS) -> None:
         """Wait until `condition` holds; an answer of the API server that is an error is none."""
 
-        def holds() -> bool:
-            try:
-                return bool(condition())
-            except ApiError as error:
-                if error.status == 404:
-                    return False
-                raise
+        whole = f"{self.namespace}: {what}"
+        wait_until(lambda: self.holds(condition), what=whole, seconds=seconds, every=0.05, clue=self.told)
 
-        wait_until(holds, what=f"{self.namespace}: {what}", seconds=seconds, every=0.05, clue=self._told)
+    def holds(self, condition: Callable[[], Any]) -> bool:
+        """Return whether `condition` holds; of a sweep that is not there nothing does."""
+        try:
+            return bool(condition())
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
 
-    def _told(self) -> str:
+    def versions(self) -> list[str]:
+        """Return what changes whenever anything of it does."""
+        return [entry["metadata"]["resourceVersion"] for entry in (*self.pods(), *self.api.get(self._all)["items"])]
+
+    def told(self) -> str:
+        """Return what may explain why something never came."""
         try:
             status = self.status()
         except ApiError as error:

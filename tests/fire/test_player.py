@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from fire.api import KeptApi
 from fire.cluster import make_namespace
 from fire.operator_host import OperatorHost
 from fire.operator_process import OperatorProcess
@@ -37,12 +38,14 @@ def operator(
 
 
 @pytest.fixture
-def sweep(api: Api, player: Player, operator: OperatorProcess) -> Iterator[Sweep]:
+def sweep(control_plane: ControlPlane, api: Api, player: Player, operator: OperatorProcess) -> Iterator[Sweep]:
     namespace = f"played-{next(_namespaces)}"
     make_namespace(api, namespace)
     player.play(namespace)
-    yield Sweep(api, namespace, clue=lambda: f"{player.wrong(namespace)} {operator.log()}")
-    assert player.wrong(namespace) == []
+    yield Sweep(
+        KeptApi(control_plane.kubeconfig), namespace, clue=lambda: f"{player.wrong(namespace)} {operator.log()}"
+    )
+    assert [*player.wrong(namespace), *player.beside(namespace)] == []
 
 
 def results(sweep: Sweep) -> list[str]:
