@@ -82,9 +82,10 @@ if sys.argv[2] == "saves":
 elif sys.argv[2] == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-with open("pids.tmp", "w") as file:
+name = f"pids-{sys.argv[1]}"
+with open(name + ".tmp", "w") as file:
     file.write(f"{os.getpid()} {child.pid}")
-os.rename("pids.tmp", f"pids-{sys.argv[1]}")
+os.rename(name + ".tmp", name)
 time.sleep(600)
 """
 
@@ -98,11 +99,11 @@ def test_a_stop_reaches_the_command_and_all_it_started(
     words += ["--grace", "1" if how == "deaf" else "60", "--", sys.executable, "sleeper.py", "{item.x}", how]
     process = started(words)
     ended.append(process)
-    wait_until(lambda: len(list(folder.glob("pids-*"))) == 2)
+    wait_until(lambda: len(list(folder.glob("pids-?"))) == 2)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 143, err
-    pids = [int(pid) for file in folder.glob("pids-*") for pid in file.read_text().split()]
+    pids = [int(pid) for file in folder.glob("pids-?") for pid in file.read_text().split()]
     assert len(pids) == 4
     wait_until(lambda: not any(map(is_running, pids)))
     said = command("show", "log.jsonl", "--json").json["states"]
