@@ -13,7 +13,10 @@ from fire.kube import Json, Kube, Refused
 from fire.statuses import condition
 
 RENEWAL_SECONDS = 1.0
-"""A quarter of a Lease, as kubelets have it; theirs is valid for 40 s, this one for four."""
+"""A quarter of a Lease, as kubelets have it; theirs is valid for 40 s, this one for four.
+
+Where silence is not what is tried, theirs will do: a hundred machines would send nothing but renewals.
+"""
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 SHUTTING_DOWN = "node is shutting down"
 
@@ -44,10 +47,13 @@ class Machines:
     ----------
     room:
         How many pods a machine takes.
+    renewal:
+        Seconds between two renewals of a machine's Lease.
     """
 
-    def __init__(self, kube: Kube, namespace: str, *, room: int) -> None:
+    def __init__(self, kube: Kube, namespace: str, *, room: int, renewal: float = RENEWAL_SECONDS) -> None:
         self._kube = kube
+        self._renewal = renewal
         self._namespace = namespace
         self._room = room
         self._numbers = itertools.count(1)
@@ -90,7 +96,7 @@ class Machines:
         info = {"bootID": str(uuid.uuid5(uuid.NAMESPACE_OID, name))}
         await self._kube.patch(f"/api/v1/nodes/{name}/status", {"status": {"conditions": [ready], "nodeInfo": info}})
         machine = self._all[name] = Machine(name=name, uid=made["metadata"]["uid"], labels=labels)
-        spec = {"holderIdentity": name, "leaseDurationSeconds": int(4 * RENEWAL_SECONDS), "renewTime": _now()}
+        spec = {"holderIdentity": name, "leaseDurationSeconds": int(4 * self._renewal), "renewTime": _now()}
         owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": machine.uid}
         metadata = {"name": name, "ownerReferences": [owner]}
         lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
@@ -100,7 +106,7 @@ class Machines:
     async def renew(self) -> None:
         """Have all kubelets that can renew their Leases, until cancelled."""
         while True:
-            await asyncio.sleep(RENEWAL_SECONDS)
+            await asyncio.sleep(self._renewal)
             for machine in list(self._all.values()):
                 if machine.alive and machine.reachable:
                     try:

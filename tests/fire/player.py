@@ -19,7 +19,7 @@ import aiohttp
 from fire.journal import Journal, Made
 from fire.kube import Kube, Refused
 from fire.loop_thread import LoopThread
-from fire.machines import Machine, Machines
+from fire.machines import RENEWAL_SECONDS, Machine, Machines
 from fire.pod_life import PodLife, Stage
 from fire.statuses import condition
 
@@ -54,14 +54,25 @@ class Player:
         How many pods a machine takes.
     collect_after:
         Seconds from a Node's end to the collection of its pods; the controller manager takes 40.
+    renewal:
+        Seconds between two renewals of a machine's Lease; kubelets take 10.
     """
 
-    def __init__(self, kubeconfig: Path, *, folder: Path, room: int = 1, collect_after: float = 0.3) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *,
+        folder: Path,
+        room: int = 1,
+        collect_after: float = 0.3,
+        renewal: float = RENEWAL_SECONDS,
+    ) -> None:
         self._kubeconfig = kubeconfig
         self.store = folder / "store"
         self._disks = folder / "disks"
         self._room = room
         self._collect_after = collect_after
+        self._renewal = renewal
         self._namespaces: dict[str, _Namespace] = {}
         self._unpulled: set[str] = set()
         self._thread = LoopThread("player")
@@ -179,7 +190,7 @@ class Player:
         await self._kube.__aexit__(None, None, None)
 
     async def _play(self, namespace: str) -> None:
-        machines = Machines(self._kube, namespace, room=self._room)
+        machines = Machines(self._kube, namespace, room=self._room, renewal=self._renewal)
         holds: dict[tuple[str, int], int] = {}
         held_back: set[tuple[str, str]] = set()
         stage = Stage(
