@@ -32,7 +32,7 @@ from sweep_sidecar.notice.announcement import Announcement
 from sweep_sidecar.notice.metadata import MetadataServer
 from sweep_sidecar.notice.watch import NoticeWatch
 from sweep_sidecar.push import HttpOperator, Pusher, ReportNumbers
-from sweep_sidecar.restore import ResumeFileMissing, report_of, restored_attempt, restored_report
+from sweep_sidecar.restore import ResumeFileMissing, completed_report, report_of, restored_attempt, restored_report
 from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.room import SnapshotVolumeTooSmall
 from sweep_sidecar.settings import AttemptSettings, RunSettings, SettingsInvalid
@@ -158,6 +158,9 @@ def _restore(environment: Mapping[str, str]) -> tuple[Exit, Outcome]:
     except Superseded as error:
         head = {"head_attempt": error.head.writer.attempt}
         return Exit.SUPERSEDED, Outcome("Superseded", str(error), head)
+    except ShardComplete as error:
+        complete = asdict(completed_report(error.head, report_of(settings))) | {"sequence": numbers.next()}
+        return Exit.COMPLETE, Outcome("Complete", str(error), complete)
     finally:
         if pusher:
             pusher.stop()

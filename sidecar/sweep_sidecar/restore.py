@@ -16,7 +16,7 @@ from sweep_sidecar.content import ContentReader
 from sweep_sidecar.drift import MadeOf, admit, newest_record
 from sweep_sidecar.durable import replace_durably
 from sweep_sidecar.items import identities, stored_items
-from sweep_sidecar.log.entry import CheckpointCorrupt, Kind, NewerSchema, Stored, Writer
+from sweep_sidecar.log.entry import CheckpointCorrupt, Entry, Kind, NewerSchema, Stored, Writer
 from sweep_sidecar.log.generation import Generation, has_path, parsed_generation
 from sweep_sidecar.log.history import Damage, candidates, damage_of, generations_below, in_rows, parsed_damage
 from sweep_sidecar.log.shard_log import LogReader, ShardLog
@@ -167,6 +167,16 @@ def restored_report(restored: Restored, report: Report) -> Report:
         restore_problem=restored.problem,
         restore_message=restored.message,
     )
+
+
+def completed_report(head: Entry, report: Report) -> Report:
+    """Return the report of a restore that finds nothing left to run: `head` is the `complete` entry, `report` its last.
+
+    Whoever has written that entry may have been lost before it could say how far it had come.
+    """
+    items = head.body.get("items")
+    done = items if isinstance(items, int) else 0
+    return replace(report, stage=Stage.COMPLETE, items_done=done, items_recorded=done, items_restored=done)
 
 
 @dataclass(frozen=True, kw_only=True)

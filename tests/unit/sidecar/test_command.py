@@ -123,6 +123,13 @@ def test_a_late_pod_is_told_that_the_shard_is_complete_or_taken(run: Run) -> Non
     assert outcome["reason"] == "Complete"
 
 
+def test_a_late_pod_says_how_many_items_the_complete_shard_has(run: Run) -> None:
+    run.live(0, 1, kill_after_s=None, pause_s=0.0)
+    details = run.role("restore", expect=Exit.COMPLETE, environment=run.pod_environment(0, 2))["details"]
+    assert (details["stage"], details["attempt"]) == ("complete", 2)
+    assert [details[f"items_{what}"] for what in ("done", "recorded", "restored")] == [ITEMS // 2] * 3
+
+
 def test_the_stop_hook_flushes_at_once(run: Run) -> None:
     pod = {**run.pod_environment(0, 0), "SWEEP_INTERVAL": "600", "SWEEP_STOP_PATH": "/stop/abc"}
     run.role("restore", expect=0, environment=pod)
