@@ -18,9 +18,9 @@ from resumable_sweep.contract.canonical import sha256_of_keys
 from resumable_sweep.contract.outcome import Exit, Outcome
 from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
 from sweep_sidecar import command
-from sweep_sidecar.log.fencing import Superseded
+from sweep_sidecar.log.fencing import ShardComplete, Superseded
 from sweep_sidecar.mirror.writer import AttemptWriter
-from sweep_sidecar.restore import report_of, restored_attempt, restored_report
+from sweep_sidecar.restore import completed_report, report_of, restored_attempt, restored_report
 from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.settings import AttemptSettings
 from sweep_sidecar.store import Unreachable, open_store
@@ -100,6 +100,9 @@ class Attempt:
             return 143, Outcome("Ended", "ended while it waited for its turn")
         except Superseded as error:
             return Exit.SUPERSEDED, Outcome("Superseded", str(error), {"head_attempt": error.head.writer.attempt})
+        except ShardComplete as error:
+            complete = completed_report(error.head, progress.report)
+            return Exit.COMPLETE, Outcome("Complete", "", asdict(replace(complete, sequence=_sequence())))
         except Exception as error:
             return command._failure(error)
         report = restored_report(restored, progress.report)

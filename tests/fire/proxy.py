@@ -165,8 +165,9 @@ class Proxy:
         if not await self._meddling.after(call):
             return _broken_off(request)
         response = web.Response(status=answer.status, body=content, content_type="application/json")
-        await response.prepare(request)
-        await response.write_eof()
+        with contextlib.suppress(*_ERRORS):  # whoever has asked may be dead by now
+            await response.prepare(request)
+            await response.write_eof()
         await self._meddling.answered(call)
         return response
 
