@@ -67,7 +67,7 @@ class WorkQueue:
     def oldest_due_seconds(self) -> float:
         """Return for how long the most overdue key has been due: 0 where none is."""
         now = self._clock()
-        return max((now - at for at in self._due.values()), default=0.0) if self._due else 0.0
+        return max(0.0, *(now - at for at in self._due.values())) if self._due else 0.0
 
     async def take(self) -> Key:
         """Return a key that is due, and mark it as being worked on."""
