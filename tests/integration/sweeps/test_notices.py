@@ -61,7 +61,7 @@ def test_a_noticed_shard_has_its_successor_before_it_ends(stage: Any, operator: 
     assert stage.status().get("reclaims", 0) == 0
     (told,) = stage.wait(lambda: stage.events("Notice"), "the event")
     assert "GcePreempted" in told
-    assert 'resumable_sweep_notices_total{kind="GcePreempted"}' in operator.metrics()
+    assert 'resumable_sweep_notices_total{kind="GcePreempted"} 1.0' in operator.metrics()
     stage.bind(heir, f"notices-{stage.namespace}")
     waits = stage.report(heir, stage=Stage.RESTORING)
     stage.wait(lambda: operator.push(stage.token_of(heir), waits)[0] == 200, "the successor to be known")

@@ -24,6 +24,7 @@ class Play:
         self.changes: list[tuple[str | None, str | None]] = []
         self.pauses: list[float] = []
         self.recoveries = 0
+        self.failures: list[int] = []
         self._left = pauses
         self.informer: Informer[str] = Informer(
             self.api,  # type: ignore[arg-type]
@@ -31,6 +32,7 @@ class Play:
             project=lambda entry: entry.get("word"),
             changed=lambda old, new: self.changes.append((old, new)),
             recovered=self._recover,
+            failed=self.failures.append,
             sleep=self._sleep,
         )
 
@@ -166,6 +168,14 @@ async def test_who_does_not_answer_is_asked_often_enough_to_be_noticed_when_he_i
     assert play.changes == [(None, "x"), ("x", "y")]
     assert play.informer.failing is not None
     assert play.informer.failing[1] == "connection refused", "a listing that succeeds proves nothing of the watch"
+
+
+async def test_every_listing_and_watch_that_fails_is_told_of() -> None:
+    play = Play(pauses=3)
+    play.api.lists = [ApiError(403, "no"), page(), page(), ApiError(0, "reset")]
+    play.api.watches = [[GONE], [ApiError(0, "silence")]]
+    await play.run()
+    assert play.failures == [403, 410, 0, 0]
 
 
 async def test_a_server_that_has_answered_all_along_has_not_come_back() -> None:
