@@ -128,6 +128,9 @@ class Server:
             report = parsed_report(await request.json())
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
+        except ConnectionResetError:
+            # The pod has ended while its token was reviewed: nobody hears an answer.
+            return web.Response(status=400, text="the report broke off\n")
         if (report.shard, report.attempt) != (pod.shard, pod.attempt):
             return web.Response(
                 status=403, text=f"this pod is attempt {pod.attempt} of shard {pod.shard}, and speaks for no other\n"

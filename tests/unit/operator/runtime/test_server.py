@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from builders import NOW, ended, main, node, placed, pod, record, report
 from resumable_sweep.contract.report import Answer, Experiment, NoticeKind
 from sweep_operator.model.observed import NodeView, PodView
 from sweep_operator.model.shard_record import ShardRecord
-from sweep_operator.runtime.server import answer_to, experiment_of
+from sweep_operator.runtime.server import Server, answer_to, experiment_of
+from sweep_operator.runtime.tokens import PodIdentity
 
 ALL_ZERO = (ended(0, name="a"), ended(0, name="b"))
 
@@ -111,3 +113,33 @@ def test_a_notice_is_noted_when_it_is_written(
 )
 def test_exit_0_after_a_notice_proves_nothing(written: ShardRecord, says: NoticeKind, expected: Experiment) -> None:
     assert answer(written, OVER, notice=says).experiment is expected
+
+
+async def test_a_pod_that_ends_while_it_reports_is_no_error() -> None:
+    sender = pod()
+
+    async def review(token: str) -> PodIdentity:
+        return PodIdentity(namespace=sender.namespace, uid=sender.uid)
+
+    async def body() -> None:
+        raise ConnectionResetError("Connection lost")
+
+    # Whatever is none of this is not asked.
+    nothing: Any = None
+    known: Any = SimpleNamespace(is_busy=False, identity_of=review)
+    index: Any = SimpleNamespace(by_uid={sender.uid: sender}.get)
+    server = Server(
+        sweeps=nothing,
+        pods=index,
+        nodes=nothing,
+        reports=nothing,
+        attention=nothing,
+        tokens=known,
+        queue=nothing,
+        health=nothing,
+        leadership=nothing,
+        metrics=nothing,
+        exposition=nothing,
+    )
+    request: Any = SimpleNamespace(headers={"Authorization": "Bearer t"}, json=body)
+    assert (await server._answer(request)).status == 400
