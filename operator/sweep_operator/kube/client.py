@@ -13,7 +13,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config
@@ -72,6 +73,9 @@ class KubeClient:
     """
 
     def __init__(self, configuration: Configuration, *, observed: Observed = _unobserved) -> None:
+        # Else each request would look twice, in a thread each time, for a proxy and a password in the environment.
+        configuration.proxy = configuration.proxy or _proxy_for(str(configuration.host))
+        configuration.client_session_kwargs = {"trust_env": False}
         self._api = ApiClient(configuration)
         self._configuration = configuration
         self._observed = observed
@@ -233,6 +237,12 @@ class KubeClient:
         auth = await self._configuration.auth_settings()
         await self._api.update_params_for_auth(headers, [], list(auth), path, method, None)
         return headers
+
+
+def _proxy_for(server: str) -> str | None:
+    """Return the proxy that the environment names for requests to a server."""
+    where = urlsplit(server)
+    return None if proxy_bypass(where.netloc) else getproxies().get(where.scheme)
 
 
 def _load_account(configuration: Configuration, account: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -139,3 +140,34 @@ async def test_every_request_is_told_of_with_what_came_of_it() -> None:
         ("get", "/broken", 0),
         ("get", "/nobody", 0),
     ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxied"),
+    [({}, False), ({"HTTP_PROXY": "x"}, True), ({"HTTP_PROXY": "x", "NO_PROXY": "127.0.0.1"}, False)],
+)
+async def test_a_proxy_of_the_environment_is_asked_instead(
+    server: Server, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], proxied: bool
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.port}" if value == "x" else value)
+    client = KubeClient(Configuration(host="http://127.0.0.1:9"))
+    if proxied:
+        assert await client.get("/pods") == {}
+    else:
+        with pytest.raises(ApiError, match="ClientConnectorError"):
+            await client.get("/pods")
+    await client.close()
+
+
+async def test_no_thread_is_asked_for_a_request(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = client_of(server)
+    await client.get("/pods")
+    asked: list[object] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "run_in_executor", lambda *given: asked.append(given))
+    await client.create("/pods", {})
+    assert asked == []
+    await client.close()
