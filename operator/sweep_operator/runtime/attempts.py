@@ -26,6 +26,10 @@ class Attempts:
         """Return the creations of a sweep's attempts."""
         return dict(self._attempts.get(sweep_uid, {}))
 
+    def get(self, sweep_uid: str, attempt: int) -> Creation | None:
+        """Return the creation of one attempt, None where it is not known."""
+        return self._attempts.get(sweep_uid, {}).get(attempt)
+
     def housekeeping_of(self, sweep_uid: str) -> dict[str, Creation]:
         """Return the creations of a sweep's housekeeping pods."""
         return dict(self._housekeeping.get(sweep_uid, {}))
@@ -38,7 +42,8 @@ class Attempts:
         """Keep in mind that the cache has shown the pods of these attempts."""
         known = self._attempts.get(sweep_uid, {})
         for attempt in attempts & known.keys():
-            known[attempt] = replace(known[attempt], seen=True)
+            if not known[attempt].seen:
+                known[attempt] = replace(known[attempt], seen=True)
 
     def saw_on(self, sweep_uid: str, pods: Iterable[PodView], nodes: Mapping[str, NodeView]) -> None:
         """Keep in mind which incarnation of its node each attempt's pod was first seen on.

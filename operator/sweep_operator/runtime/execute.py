@@ -175,7 +175,7 @@ class Executor:
             creation = replace(batch.quota, resumes=order.resumes, replaces=order.replaces)
             self._attempts.note(sweep.uid, order.attempt, creation)
             return
-        before = self._attempts.of(sweep.uid).get(order.attempt)
+        before = self._attempts.get(sweep.uid, order.attempt)
         try:
             pod = pod_for(sweep, order, settings=self._settings, stop_path=f"/stopping/{self._token()}")
         except TemplateInvalid as error:
