@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 
 from rig.api import ApiError
-from sweep_operator.runtime.settings import SERVICE_ACCOUNTS
+from sweep_operator.runtime.settings import PRIORITY_CLASSES, SERVICE_ACCOUNTS
 
 pytestmark = pytest.mark.integration
 
+BATCH = "sweeps-batch"
 OWN = {"items": None, "shards": 2}
 """A sweep whose first pods are those of attempts."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def every_account() -> Iterator[None]:
-    """Let sweeps use any ServiceAccount: whether one exists is the API server's to say."""
+def leave() -> Iterator[None]:
+    """Let sweeps use any ServiceAccount, and one priority class: whether they exist is the API server's to say."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SERVICE_ACCOUNTS, "*/*")
+        patch.setenv(PRIORITY_CLASSES, BATCH)
         yield
 
 
@@ -120,6 +122,90 @@ def test_a_service_account_that_comes_late(stage: Any) -> None:
     assert [pod["metadata"]["labels"]["resumable.dev/attempt"] for pod in stage.live()] == ["1", "2"]
 
 
+def test_a_priority_class_that_comes_late(stage: Any) -> None:
+    stage.apply(**OWN, template=template(priorityClassName=BATCH))
+    assert f"no PriorityClass with name {BATCH} was found" in told(stage, "PriorityClassMissing")
+    assert not stage.pods()
+    classes = "/apis/scheduling.k8s.io/v1/priorityclasses"
+    stage.api.create(classes, {"metadata": {"name": BATCH}, "value": 7})
+    try:
+        pods = stage.wait_for_attempts(0, 1)
+        assert {pod["spec"]["priority"] for pod in pods} == {7}
+        heals(stage)
+        assert stage.status()["attempts"] == 2
+    finally:
+        stage.api.delete(f"{classes}/{BATCH}")
+
+
+def test_a_priority_class_without_leave_is_refused_although_it_exists(stage: Any) -> None:
+    stage.apply(**OWN, template=template(priorityClassName="system-cluster-critical"))
+    message = told(stage, "TemplateForbidden")
+    assert "priorityClassName is system-cluster-critical" in message
+    assert not stage.pods()
+    stage.change(template={"spec": {"priorityClassName": None}})
+    stage.wait_for_attempts(0, 1)
+    heals(stage)
+
+
+def test_a_runtime_class_that_comes_late(stage: Any) -> None:
+    name = f"sandbox-{stage.namespace}"
+    stage.apply(**OWN, template=template(runtimeClassName=name))
+    assert f'RuntimeClass "{name}" not found' in told(stage, "RuntimeClassMissing")
+    assert not stage.pods()
+    classes = "/apis/node.k8s.io/v1/runtimeclasses"
+    overhead = {"podFixed": {"memory": "64Mi"}}
+    stage.api.create(classes, {"metadata": {"name": name}, "handler": "runsc", "overhead": overhead})
+    try:
+        # What the class adds to a pod is no reason to take it for another one.
+        pods = stage.wait_for_attempts(0, 1)
+        assert {pod["spec"]["overhead"]["memory"] for pod in pods} == {"64Mi"}
+        heals(stage)
+        assert stage.status()["attempts"] == 2
+    finally:
+        stage.api.delete(f"{classes}/{name}")
+
+
+def keep_sweeps(stage: Any) -> list[str]:
+    """Forbid that anybody deletes sweeps, the namespace's own controller too, and return what undoes it."""
+    rules = [
+        {
+            "apiGroups": ["resumable.dev"],
+            "apiVersions": ["*"],
+            "operations": ["DELETE"],
+            "resources": ["resumablesweeps"],
+        }
+    ]
+    return forbid(stage, rules, {"expression": "false", "message": "kept"})
+
+
+def is_kept(stage: Any) -> bool:
+    try:
+        stage.api.delete(f"{stage.sweeps}/lr?dryRun=All")
+    except ApiError:
+        return True
+    return False
+
+
+def test_a_namespace_that_is_being_deleted_gets_no_pods(stage: Any) -> None:
+    stage.apply(**OWN, suspend=True)
+    stage.wait(lambda: stage.status().get("phase") == "Suspended", "the sweep to be looked at")
+    made = keep_sweeps(stage)
+    try:
+        stage.wait(lambda: is_kept(stage), "the policy to hold")
+        stage.api.delete(f"/api/v1/namespaces/{stage.namespace}")
+        wait_for_refusal(stage)
+        stage.change(suspend=False)
+        message = told(stage, "NamespaceTerminating")
+        assert message.startswith("no pod for shards 0-1: ")
+        assert message.endswith("because it is being terminated; nothing is made in it any more")
+        assert not stage.pods()
+        assert stage.status()["attempts"] == 2, "one number a shard, however often it is asked for"
+    finally:
+        for path in made:
+            stage.api.delete(path)
+        stage.wait(lambda: not is_kept(stage), "the policy to be gone")
+
+
 def test_pod_security(stage: Any) -> None:
     enforce = {"pod-security.kubernetes.io/enforce": "restricted"}
     stage.api.patch(f"/api/v1/namespaces/{stage.namespace}", {"metadata": {"labels": enforce}})
@@ -143,19 +229,18 @@ def test_an_invalid_template_is_told_with_its_field_and_mended_at_once(stage: An
     assert stage.status()["attempts"] == 2, "what was refused is no attempt that was used up"
 
 
-def deny(stage: Any) -> list[str]:
-    """Forbid pods by a policy, and return what is to be removed afterwards."""
+def forbid(stage: Any, rules: list[dict[str, Any]], validation: dict[str, str]) -> list[str]:
+    """Forbid something by a policy of the namespace, and return what is to be removed afterwards."""
     collection = "/apis/admissionregistration.k8s.io/v1"
     name = f"owners-{stage.namespace}"
     of_namespace = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace}}}
-    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
     policy = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": name},
         "spec": {
             "matchConstraints": {"resourceRules": rules},
-            "validations": [{"expression": "'owner' in object.metadata.?labels.orValue({})", "message": "no owner"}],
+            "validations": [validation],
         },
     }
     binding = {
@@ -170,6 +255,13 @@ def deny(stage: Any) -> list[str]:
         f"{collection}/validatingadmissionpolicybindings/{name}",
         f"{collection}/validatingadmissionpolicies/{name}",
     ]
+
+
+def deny(stage: Any) -> list[str]:
+    """Forbid pods by a policy, and return what is to be removed afterwards."""
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
+    owned = "'owner' in object.metadata.?labels.orValue({})"
+    return forbid(stage, rules, {"expression": owned, "message": "no owner"})
 
 
 def call_nobody(stage: Any) -> list[str]:

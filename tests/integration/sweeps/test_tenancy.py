@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
 
 from integration.sweeps.webhook import mutating
 from rig.api import wait_until
+from sweep_operator.runtime.settings import ALLOWED
 
 pytestmark = pytest.mark.integration
 
@@ -115,6 +117,65 @@ def test_a_webhook_that_shows_another_face_in_a_dry_run_is_found_out(stage: Any,
         (pod,) = stage.wait_for_attempts(0)
         assert "sneaked" not in [volume["name"] for volume in pod["spec"]["volumes"]]
         assert int(pod["metadata"]["labels"]["resumable.dev/attempt"]) > 1, "no attempt has two pods"
+
+
+def twin_of(pod: dict[str, Any], **added: Any) -> dict[str, Any]:
+    """The pod as the operator has ordered it, with what a webhook may have added."""
+    metadata = {name: pod["metadata"][name] for name in ("name", "labels", "annotations", "ownerReferences")}
+    ordered = {name: value for name, value in pod["spec"].items() if name not in ("nodeName", "serviceAccount")}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**ordered, **added}}
+
+
+def test_a_pod_that_nobody_has_looked_at_is_found_by_the_next_operator(stage: Any, operator: Any) -> None:
+    stage.apply(items=None, shards=1)
+    (pod,) = stage.wait_for_attempts(0)
+    operator.end(signal.SIGKILL)
+    # As if the operator had died before the answer to the creation came.
+    path = f"{stage.pods_path}/{pod['metadata']['name']}"
+    stage.api.delete(path, {"gracePeriodSeconds": 0})
+    volumes = [*pod["spec"]["volumes"], {"name": "sneaked", "hostPath": {"path": "/"}}]
+    reaching = stage.api.create(stage.pods_path, twin_of(pod, volumes=volumes))
+    operator.start()
+
+    def is_replaced() -> bool:
+        return [each["metadata"]["uid"] for each in stage.pods()] not in ([], [reaching["metadata"]["uid"]])
+
+    stage.wait(lambda: stage.events("TemplateForbidden"), "it to be told")
+    assert "volumes sneaked is the hostPath /" in stage.events("TemplateForbidden")[0]
+    # The next one waits for a while, unless somebody changes the sweep.
+    stage.wait(lambda: healthy(stage) == "TemplateForbidden", "the condition to tell it")
+    stage.change(parallelism=1)
+    stage.wait(is_replaced, "the next attempt")
+    (after,) = stage.pods()
+    assert "sneaked" not in [volume["name"] for volume in after["spec"]["volumes"]]
+    assert stage.status().get("reclaims", 0) == 0, "what was refused is nobody's reclaim"
+    stage.wait(lambda: stage.condition("Healthy")["status"] == "True", "the condition to heal")
+
+
+def test_what_runs_is_left_alone_when_its_leave_is_taken_back(
+    stage: Any, node: Any, operator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"leave-{stage.namespace}"
+    node(name)
+    operator.end(signal.SIGTERM)
+    with monkeypatch.context() as allowed:
+        allowed.setenv(ALLOWED, "hostPath")
+        operator.start()
+    reaching = template(volumes=[{"name": "d", "hostPath": {"path": "/etc"}}])
+    stage.apply(items=None, shards=1, template=reaching)
+    (pod,) = stage.wait_for_attempts(0)
+    stage.place(pod, name)
+    stage.wait(lambda: stage.status().get("running") == 1, "it to run")
+    operator.end(signal.SIGTERM)
+    operator.start()
+    token = stage.token_of(pod)
+    stage.wait(lambda: operator.push(token, stage.report(pod, items_done=3))[0] == 200, "its reports to be taken")
+    stage.wait(lambda: stage.status().get("done") == 3, "looks at the sweep")
+    assert [each["metadata"]["uid"] for each in stage.live()] == [pod["metadata"]["uid"]]
+    # Its successor is another matter.
+    stage.api.delete(f"{stage.pods_path}/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
+    stage.wait(lambda: healthy(stage) == "TemplateForbidden", "the next one to be refused")
+    assert stage.pods() == []
 
 
 def test_the_priority_class_that_every_pod_gets_needs_no_leave(stage: Any) -> None:
