@@ -146,7 +146,10 @@ def operator_container(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def environment(container: dict[str, Any]) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    return {
+        each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] if "valueFrom" in each else each["value"]
+        for each in container["env"]
+    }
 
 
 def test_pods_report_to_the_service(helm: Helm, values: dict[str, Any]) -> None:
@@ -218,6 +221,9 @@ def test_settings_reach_the_operator(helm: Helm) -> None:
         "RSWEEP_REPORT_URL": f"http://{NAME}.sweeps.svc:8080",
         "RSWEEP_LOG_LEVEL": "debug",
         "RSWEEP_WATCH_NAMESPACES": "team-a,team-b",
+        "RSWEEP_LEASE": "",
+        "RSWEEP_POD_NAME": "metadata.name",
+        "RSWEEP_POD_IP": "status.podIP",
         "RSWEEP_SIDECAR_IMAGE": "resumable-sweep-sidecar:0.1.0",
         "RSWEEP_IMAGE_PULL_POLICY": "Always",
         "RSWEEP_SIDECAR_RESOURCES": '{"limits":{"cpu":"2","memory":"256Mi"}}',
@@ -307,7 +313,8 @@ def test_a_numeric_release_stays_text(helm: Helm) -> None:
     ("values", "words"),
     [
         ({"operatr": {}}, ["additional properties 'operatr' not allowed"]),
-        ({"operator": {"replicas": 2}}, ["at '/operator'", "additional properties 'replicas' not allowed"]),
+        ({"operator": {"replica": 2}}, ["at '/operator'", "additional properties 'replica' not allowed"]),
+        ({"operator": {"replicas": 0}}, ["at '/operator/replicas'", "minimum"]),
         ({"operator": {"image": {"name": "x"}}}, ["at '/operator/image'", "'name' not allowed"]),
         ({"operator": {"logLevel": "loud"}}, ["at '/operator/logLevel'", "must be one of 'debug', 'info'"]),
         ({"operator": {"watchNamespaces": "team-a"}}, ["at '/operator/watchNamespaces'", "got string, want array"]),
