@@ -14,7 +14,7 @@ LOCKED := operator sidecar obstore dev jax gmat compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo recordings test test-unit test-integration test-chart test-e2e test-clients test-faults test-compat bench soak lint format verify generate lock venv clean
+.PHONY: help demo recordings test test-unit test-integration test-outage test-chart test-e2e test-clients test-faults test-compat bench soak lint format verify generate lock venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -36,7 +36,10 @@ test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, 
 
 test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
 	@mkdir -p $(COVERAGE)
-	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults $(ARGS)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults -m "not matrix" $(ARGS)
+
+test-outage: $(READY) ## Take the API server away from the operator for ten minutes: frozen, and killed
+	$(PYTEST) -v tests/integration/sweeps/test_outage.py -m matrix $(ARGS)
 
 test-chart: $(READY) ## Run the chart's tests
 	$(PYTEST) -q tests/chart $(ARGS)
@@ -63,7 +66,7 @@ recordings: $(READY) ## Record anew what real kubelets publish of each way in wh
 	@bash tests/require-root.sh "make recordings"
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m trial.ends tests/unit/operator/decide/recordings $(ARGS)
 
-soak: $(READY) ## Let a mirror run among troubles for half an hour, and see whether what it holds grows
+soak: $(READY) ## Let mirror and operator run among troubles, half an hour each, and see whether what they hold grows
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m soak $(ARGS)
 
 lint: $(READY) ## Check style, types and the direction of imports
@@ -76,15 +79,17 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generate: $(READY) ## Generate the definition, the API reference, and the chart's schema and README
+generate: $(READY) ## Generate the definition, the references of API, metrics and alerts, the chart's schema and README
 	$(BIN)/python -m sweep_operator.api.crd
 	$(BIN)/python -m sweep_operator.api.reference
 	$(BIN)/python charts/generate.py
+	$(BIN)/python docs/generate.py
 
 verify: $(READY) ## Check that what is generated is up to date
 	$(BIN)/python -m sweep_operator.api.crd --check
 	$(BIN)/python -m sweep_operator.api.reference --check
 	$(BIN)/python charts/generate.py --check
+	$(BIN)/python docs/generate.py --check
 
 lock: $(READY) ## Lock the requirements anew
 	$(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet uv==$(UV_VERSION)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_what_came_of_it_is_shown_written_and_told_by_the_exit_status(
         return found
 
     monkeypatch.setitem(command.PARTS, "sidecar", soaked)
-    assert command.main(["--minutes", "7"]) == code
+    assert command.main(["--part", "sidecar", "--minutes", "7"]) == code
     assert asked == [7]
     shown = capsys.readouterr().out
     assert said in shown
@@ -71,9 +72,28 @@ def test_what_came_of_it_is_shown_written_and_told_by_the_exit_status(
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(["operetor"], "no part operetor; there are sidecar"), (["--minutes", "0.5"], "--minutes is 0.5")],
+    [
+        (["--part", "operetor"], "invalid choice: 'operetor' (choose from 'sidecar', 'operator')"),
+        (["--minutes", "0.5"], "--minutes is 0.5"),
+    ],
 )
 def test_what_cannot_be_soaked_is_said(given: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         command.main(given)
     assert said in capsys.readouterr().err
+
+
+def test_without_a_name_all_parts_are_soaked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(part: str) -> Callable[..., Soaked]:
+        def soaked(folder: Path, *, minutes: float) -> Soaked:
+            asked.append(part)
+            return came_to()
+
+        return soaked
+
+    for part in command.PARTS:
+        monkeypatch.setitem(command.PARTS, part, noted(part))
+    assert command.main([]) == 0
+    assert asked == ["sidecar", "operator"]

@@ -94,6 +94,7 @@ class Memory:
             attempts=self.attempts,
             reports=self.reports,
             tokens=self.tokens,
+            gate=self.gate,
             settings=settings,
             leases=self.leases,
             clock=self.clock,
@@ -181,7 +182,7 @@ async def test_a_sweep_that_goes_while_nothing_is_answered_leaves_nothing(memory
     assert memory.held() == fresh
 
 
-async def test_a_pod_that_must_go_is_not_kept_in_mind_longer_than_its_sweep(memory: Memory) -> None:
+async def test_what_was_made_of_a_pod_is_not_kept_in_mind_longer_than_its_sweep(memory: Memory) -> None:
     fresh = memory.held()
 
     def add(body: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +195,7 @@ async def test_a_pod_that_must_go_is_not_kept_in_mind_longer_than_its_sweep(memo
     memory.api.refuse = DeniesAllDeletions()
     memory.sweeps.seen(manifest())
     await memory.look(after=1)
-    assert memory.held()["Executor"]["_unwanted"] > 0
+    assert memory.held()["Gate"]["_untruths"] > 0
     memory.vanish()
     await memory.look(after=1)
     assert memory.held() == fresh
