@@ -71,6 +71,8 @@ class Informer(Generic[T]):
         self._failures = 0
         self._unanswered = False
         self._failing: tuple[float, str] | None = None
+        self.version = 0
+        """The resourceVersion up to which the cache shows all that happened, 0 where nothing is known."""
         self.forbidden = False
         """Whether the API server denies this collection to us."""
         self.heard_at = clock()
@@ -165,6 +167,7 @@ class Informer(Generic[T]):
         for key in [key for key in self._objects if key not in seen]:
             self._drop(key)
         self.forbidden = False
+        self.version = int(page["metadata"]["resourceVersion"])
         self._synced.set()
         if self._unanswered:
             self._unanswered = False
@@ -184,6 +187,7 @@ class Informer(Generic[T]):
                 self._drop(_key_of(entry))
             elif event["type"] in ("ADDED", "MODIFIED"):
                 self._take(entry)
+            self.version = int(version)
         return version
 
     def _take(self, entry: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -169,6 +169,8 @@ class Creation:
     """How often in a row a quota has forbidden it."""
     generation: int = 0
     """The sweep's generation that was refused, 0 where none was."""
+    version: int = 0
+    """The pod's resourceVersion as the API server took it, 0 where it is not known."""
 
 
 @dataclass(frozen=True)

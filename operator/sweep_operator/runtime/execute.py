@@ -40,14 +40,20 @@ from sweep_operator.runtime.translation import lasting_part, status_manifest
 logger = logging.getLogger(__name__)
 
 REQUESTS_IN_FLIGHT = 50
+CREATING_SECONDS = 2.0
+"""So long a look makes pods: thousands of them must not keep the sweep from being looked at when one is lost."""
 
 
 @dataclass
 class _Batch:
     """Creations that are ordered together, and what all of them have learned."""
 
+    until: float
+    """When no further one is begun (Unix seconds)."""
     quota: Creation | None = None
     """The refusal of one that a quota forbids."""
+    is_cut_short: bool = False
+    """Whether some were left to the next look."""
 
 
 def _counted(creation: Creation, *, before: Creation | None) -> Creation:
@@ -103,7 +109,9 @@ class Executor:
         self._written_at.pop(sweep_uid, None)
 
     async def execute(self, snapshot: Snapshot, plan: Plan) -> float | None:
-        """Carry `plan` out, and return when what was held back of the status can be written, None where nothing was.
+        """Carry `plan` out, and return when to look for the rest of it (Unix seconds), None where nothing was left.
+
+        That may be a part of the status that is not due yet, or pods for which there was no time.
 
         Raises
         ------
@@ -126,14 +134,14 @@ class Executor:
         deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
         # What must not run a moment longer does not wait until a thousand others are made.
         await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds == 0)
-        batch = _Batch()
+        batch = _Batch(until=self._clock() + CREATING_SECONDS)
         await self._all(self._create_attempt(sweep, order, batch) for order in orders)
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
         await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds != 0)
         if any(isinstance(action, DeleteSweep) for action in plan.actions):
             await self._delete_sweep(sweep)
-        return writable_at
+        return self._clock() if batch.is_cut_short else writable_at
 
     async def _write_status(self, sweep: Sweep, plan: Plan) -> tuple[Sweep, float | None]:
         """Write the status, and return the sweep with it; what moves all the time may have to wait until a time."""
@@ -170,6 +178,9 @@ class Executor:
             self._sweeps.gone(dict(sweep.manifest))
 
     async def _create_attempt(self, sweep: Sweep, order: CreateAttempt, batch: _Batch) -> None:
+        if self._clock() >= batch.until:
+            batch.is_cut_short = True
+            return
         if batch.quota is not None:
             # One refusal tells as much as a thousand: this one is not asked for until there may be room.
             creation = replace(batch.quota, resumes=order.resumes, replaces=order.replaces)
@@ -241,7 +252,8 @@ class Executor:
                 if not await self._is_ours(f"{path}/{name}", sweep):
                     raise
                 return Creation(created_at=self._clock(), seen=True)
-            creation = Creation(created_at=self._clock())
+            version = int(created["metadata"].get("resourceVersion", 0))
+            creation = Creation(created_at=self._clock(), version=version)
             if role is not None:
                 self._metrics.pods_created.labels(role=role.value).inc()
             return creation if role is None else await self._looked_at(sweep, role, created, creation)

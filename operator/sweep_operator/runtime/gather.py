@@ -32,7 +32,7 @@ REQUESTS_IN_FLIGHT = 50
 
 
 class Gatherer:
-    """Makes snapshots. `clock` gives Unix seconds.
+    """Makes snapshots. `clock` gives Unix seconds, `cached_to` the resourceVersion to which a namespace's pods are cached.
 
     `listening_since` is when this process began to take reports, None where pods are told nobody to report to; it
     counts for nothing while `tokens` may not be reviewed.
@@ -52,6 +52,7 @@ class Gatherer:
         gate: Gate,
         leases: LeaseWatch,
         clock: Callable[[], float],
+        cached_to: Callable[[str], int] = lambda _: 0,
         listening_since: float | None = None,
     ) -> None:
         self._client = client
@@ -65,6 +66,7 @@ class Gatherer:
         self._gate = gate
         self._leases = leases
         self._clock = clock
+        self._cached_to = cached_to
         self._listening_since = listening_since
 
     def listen_from(self, time: float) -> None:
@@ -117,7 +119,13 @@ class Gatherer:
         """Ask the API server for pods that should be there but are not cached, and return the attempts without one."""
         cached = {pod.attempt for pod in pods if pod.role is Role.ATTEMPT}
         self._attempts.saw(sweep.uid, cached)
-        sought = missing(sweep.status.records, pods=pods, creations=self._attempts.of(sweep.uid), now=self._clock())
+        sought = missing(
+            sweep.status.records,
+            pods=pods,
+            creations=self._attempts.of(sweep.uid),
+            now=self._clock(),
+            cached_to=self._cached_to(sweep.namespace),
+        )
         found = await _at_once(self._ask_for(sweep, pod) for pod in sought)
         pods += [pod for pod in found if pod is not None]
         return {asked.attempt for asked, pod in zip(sought, found, strict=True) if pod is None}

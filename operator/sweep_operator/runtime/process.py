@@ -129,6 +129,7 @@ async def _run(
         queue=queue,
         attention=attention if settings.pods.report_url else None,
     )
+    of_namespace = dict(zip(settings.namespaces, pod_informers, strict=False))
     gatherer = Gatherer(
         client=client,
         sweeps=sweeps,
@@ -141,6 +142,7 @@ async def _run(
         gate=gate,
         leases=leases,
         clock=time.time,
+        cached_to=lambda namespace: of_namespace.get(namespace, pod_informers[0]).version,
     )
     reconciler = Reconciler(gatherer=gatherer, executor=executor, queue=queue, metrics=metrics, clock=time.time)
     workers = Workers(queue, reconciler.reconcile, count=WORKERS)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from builders import NOW, pod, record
 
-from sweep_operator.decide.missing import CACHE_LAG_SECONDS, Sought, missing
+from sweep_operator.decide.missing import CACHE_LAG_SECONDS, LONGEST_LAG_SECONDS, Sought, missing
 from sweep_operator.model.observed import Creation
 from sweep_operator.model.shard_record import ShardState
 
@@ -49,3 +49,19 @@ def test_the_api_server_is_asked(state: S, pods: Any, creation: Creation | None,
     current = record(0, state, attempt=1)
     creations = {} if creation is None else {1: creation}
     assert missing([current], pods=pods, creations=creations, now=NOW) == ([Sought(0, 1)] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("cached_to", "age", "asked"),
+    [
+        (7, CACHE_LAG_SECONDS, True),
+        (6, CACHE_LAG_SECONDS, False),
+        (6, LONGEST_LAG_SECONDS, True),
+        (0, CACHE_LAG_SECONDS, True),
+    ],
+    ids=["where the cache has come so far", "not where it is behind", "where it stays behind", "where nobody knows"],
+)
+def test_the_api_server_is_asked_after_a_created_pod(cached_to: int, age: float, asked: bool) -> None:
+    creations = {1: Creation(created_at=NOW - age, version=7)}
+    found = missing([record(0, S.ACTIVE, attempt=1)], pods=(), creations=creations, now=NOW, cached_to=cached_to)
+    assert found == ([Sought(0, 1)] if asked else [])

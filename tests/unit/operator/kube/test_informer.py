@@ -90,6 +90,7 @@ async def test_a_watch_goes_on_from_where_the_list_was_and_then_from_the_last_ev
     await play.run()
     assert play.words == {"x", "y"}
     assert play.api.watched_from == ["10", "20", "20"]
+    assert play.informer.version == 20
     assert play.changes == [(None, "x"), (None, "y")]
 
 

@@ -24,7 +24,7 @@ from sweep_operator.pods.overreach import Allowance
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.events import EventPoster
-from sweep_operator.runtime.execute import REQUESTS_IN_FLIGHT, Executor, StatusConflict
+from sweep_operator.runtime.execute import CREATING_SECONDS, REQUESTS_IN_FLIGHT, Executor, StatusConflict
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.sweep_store import SweepStore
@@ -68,11 +68,12 @@ class Desk:
     def sweep(self) -> Sweep:
         return sweep_of(self.store.get(("ns", "lr")) or {})
 
-    async def execute(self, *actions: Any, status: dict[str, Any] | None = None, **known: Any) -> None:
+    async def execute(self, *actions: Any, status: dict[str, Any] | None = None, **known: Any) -> float | None:
         sweep = self.sweep
         events = (SweepEvent(reason="Said", message="m"),)
         wanted = replace(sweep.status, **(status if status is not None else {"attempts": 1}))
-        await self.executor.execute(snapshot(sweep, **known), Plan(status=wanted, actions=actions, events=events))
+        plan = Plan(status=wanted, actions=actions, events=events)
+        return await self.executor.execute(snapshot(sweep, **known), plan)
 
     @property
     def events(self) -> list[str]:
@@ -281,6 +282,21 @@ async def test_a_quota_that_is_used_up_is_asked_by_one_of_many(desk: Desk) -> No
     assert len(refused) > len(orders) - REQUESTS_IN_FLIGHT
     assert {known[number].retry_at for number in refused} == {NOW + 5}
     assert known[max(refused)].resumes, "the order is kept for when there is room"
+
+
+async def test_pods_for_which_a_look_has_no_time_are_left_to_the_next(desk: Desk) -> None:
+    def admit(pod: dict[str, Any]) -> dict[str, Any]:
+        desk.now += CREATING_SECONDS / 10
+        return {**pod, "metadata": {**pod["metadata"], "resourceVersion": "7"}}
+
+    desk.api.admit = admit
+    orders = [CreateAttempt(shard=0, attempt=number, resumes=False) for number in range(1, 200)]
+    assert await desk.execute(*orders) == desk.now, "to look again at once"
+    known = desk.attempts.of(UID)
+    made = [number for number in known if known[number].created_at is not None]
+    assert 0 < len(made) < len(orders)
+    assert {known[number].version for number in made} == {7}
+    assert {known[number] for number in set(known) - set(made)} == {Creation()}, "they are ours, and still to be made"
 
 
 async def test_a_quota_that_stays_used_up_is_asked_less_and_less_often(desk: Desk) -> None:

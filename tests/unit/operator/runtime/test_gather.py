@@ -50,6 +50,7 @@ class Desk:
         known = {("", NODE): node()}
         self.nodes.get = lambda namespace, name: known.get((namespace, name))  # type: ignore[method-assign]
         self.wall = NOW
+        self.cached_to = 0
         self.leases = LeaseWatch(
             client=client,
             sweeps=self.store,
@@ -70,6 +71,7 @@ class Desk:
             gate=Gate(client, allowance=Allowance(), clock=lambda: NOW),
             leases=self.leases,
             clock=lambda: NOW,
+            cached_to=lambda _: self.cached_to,
             listening_since=NOW - 60,
         )
         of = sweep(records)
@@ -117,6 +119,16 @@ async def test_a_pod_that_the_api_server_denies_is_absent() -> None:
     found = await desk.gather()
     assert found.absent == {1}
     assert desk.api.paths("GET") == [path_of(0, 1)]
+
+
+async def test_a_pod_is_not_asked_after_before_the_cache_has_come_as_far_as_its_creation() -> None:
+    desk = Desk(record())
+    desk.attempts.note(UID, 1, Creation(created_at=NOW - 30, version=7))
+    desk.cached_to = 6
+    assert (await desk.gather()).absent == set()
+    assert desk.api.requests == []
+    desk.cached_to = 7
+    assert (await desk.gather()).absent == {1}
 
 
 async def test_a_pod_that_only_the_api_server_knows_is_found() -> None:
