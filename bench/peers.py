@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,8 @@ def _begin(
     for way in each.ways:
         names = SIDES if way != SILENCE or each.with_silent_job else (SWEEP,)
         begun[way] = pool.submit(outcomes_of, ground, each.program, way, node=f"{way}-{number}", names=names)
-    for way, future in begun.items():
-        if way != SILENCE:
-            future.result()
+    # What failed is raised when all rounds are over: the others' figures are told by then.
+    wait(future for way, future in begun.items() if way != SILENCE)
     return [((each.program.image, way), future) for way, future in begun.items()]
 
 
