@@ -219,7 +219,7 @@ def stage(api: Api, operator: OperatorProcess) -> Iterator[Theatre]:
             return False
         return True
 
-    wait_until(has_account, what="the default service account", seconds=20)
+    wait_until(has_account, what="the default service account", seconds=60)
     yield stage
     for sweep in api.get(stage.sweeps)["items"]:
         api.delete(f"{stage.sweeps}/{sweep['metadata']['name']}")

@@ -51,6 +51,10 @@ class Door:
         self._shut = True
         self._loop.call_soon_threadsafe(self._reset_all)
 
+    def open(self) -> None:
+        """Let connections through again."""
+        self._shut = False
+
     def _reset_all(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
