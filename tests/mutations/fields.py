@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sweep_operator.api.crd import root_schema
@@ -58,13 +59,15 @@ class Field:
         return str(self.schema.get("type", "any"))
 
 
-def fields() -> list[Field]:
+@cache
+def fields() -> tuple[Field, ...]:
     """Return all fields of `spec`, each container before what it holds."""
     found = list(_within(root_schema()["properties"]["spec"], path=()))
-    return [*found, *_of_the_template({field.path for field in found})]
+    return (*found, *_of_the_template({field.path for field in found}))
 
 
-def frozen_fields() -> set[str]:
+@cache
+def frozen_fields() -> frozenset[str]:
     """Return the fields that a rule of the definition keeps as they are, by name."""
     spec = root_schema()["properties"]["spec"]
     by_parent = {
@@ -77,7 +80,7 @@ def frozen_fields() -> set[str]:
         for field in fields()
         if any("oldSelf" in rule["rule"] for rule in field.schema.get("x-kubernetes-validations", ()))
     }
-    return by_parent | by_themselves
+    return frozenset(by_parent | by_themselves)
 
 
 def is_frozen(field: Field) -> bool:

@@ -13,7 +13,7 @@ from mutations.played import PHASES
 from mutations.stage import Stage, running
 from mutations.sweeps import sweep_with
 
-AT_A_TIME = 24
+AT_A_TIME = 8
 _PAIRS = 120
 _SEED = 7
 _on: list[Stage] = []
@@ -39,7 +39,7 @@ def _singles() -> Iterable[Schedule]:
         found = mutations_of(field, sweep_with(str(field)))
         for place, phase in enumerate(PHASES):
             mutation = found[(place + number) % len(found)]
-            yield Schedule("mutation", phase, (place + number) % 5 == 4, str(mutation), 0)
+            yield Schedule("mutation", phase, int((place + number) % 5 == 4), str(mutation), 0)
 
 
 def _every_way() -> Iterable[Schedule]:
@@ -71,8 +71,25 @@ def _tried(schedule: Schedule) -> list[str]:
         return Transition(stage, namespace, schedule).run()
 
 
+def _by_hand() -> Iterable[Schedule]:
+    from mutations.hand import ACTS
+
+    for name, act in ACTS.items():
+        for phase in act.phases:
+            yield Schedule("by-hand", phase, 0, name, 0)
+
+
+def _tried_by_hand(schedule: Schedule) -> list[str]:
+    from mutations.hand import tried_by_hand
+
+    (stage,) = _on
+    with stage.namespace() as namespace:
+        return tried_by_hand(stage, namespace, schedule)
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("mutation", _singles, _tried),
     Kind("mutation-way", _every_way, _tried),
     Kind("mutation-pair", _pairs, _tried),
+    Kind("by-hand", _by_hand, _tried_by_hand),
 )

@@ -20,7 +20,7 @@ PHASES = (
     "failed",
     "deleting",
 )
-_WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 180.0
 _ROLES = ("resolve", "attempt", "merge")
 _FINALIZER = "example.com/keeps-it"
 RETRY = "resumable.dev/retry"
@@ -37,6 +37,8 @@ class Played:
         self.stage = stage
         self.namespace = namespace
         self.name = stage.next_name()
+        self.written = 0
+        """Generation of what was written last."""
         self._first = spec
 
     @property
@@ -86,29 +88,34 @@ class Played:
         shown: dict[str, Any] = self.stage.api.get(self.path)
         return shown
 
-    def put(self, spec: dict[str, Any]) -> dict[str, Any]:
+    def put(self, spec: dict[str, Any], *, dry: bool = False) -> dict[str, Any]:
         """Write a spec as `kubectl replace` does: unknown fields are errors.
 
         Raises
         ------
         ApiError
         """
+        path = f"{self.path}?fieldValidation=Strict" + ("&dryRun=All" if dry else "")
         while True:
             body = {**self.get(), "spec": spec}
             try:
-                written: dict[str, Any] = self.stage.api.request(
-                    "PUT", f"{self.path}?fieldValidation=Strict", body=body
-                )
+                written: dict[str, Any] = self.stage.api.request("PUT", path, body=body)
             except ApiError as error:
                 if error.status != 409:
                     raise
                 continue
+            if not dry:
+                self.written = written["metadata"]["generation"]
             return written
 
-    def annotate(self, **annotations: str | None) -> None:
-        """Set annotations, None takes one away; `retry` stands for the operator's own."""
-        named = {RETRY if name == "retry" else name: value for name, value in annotations.items()}
-        self.stage.api.patch(self.path, {"metadata": {"annotations": named}})
+    def has_heeded(self) -> bool:
+        """Whether the operator has acted upon what was written last."""
+        return bool(self.status.get("observedGeneration", 0) >= self.written)
+
+    def retry(self, wish: str) -> None:
+        """Ask for shards to be run again, and wait until the operator has heard it."""
+        self.stage.api.patch(self.path, {"metadata": {"annotations": {RETRY: wish}}})
+        self.wait(lambda: self.status.get("retried") == wish, f"the wish {wish} to be heard")
 
     def let_be_deleted(self) -> None:
         """Take the finalizer away that keeps it."""

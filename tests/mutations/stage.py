@@ -25,6 +25,9 @@ from rig.api import Api, ApiError, RigError
 
 SWEEPS = "/apis/resumable.dev/v1alpha1"
 _QUIET_SECONDS = 4.0
+_RENEWAL_SECONDS = 10.0
+RESIDENTS = "residents"
+"""The namespace of the sweeps that stay where they are, and are shown what the API server refuses."""
 _PODS = "pods?labelSelector=resumable.dev%2Fsweep"
 _DEFECT = re.compile(r"Traceback|a look failed|was never (retrieved|awaited)")
 
@@ -96,9 +99,10 @@ class Stage:
     free: queue.Queue[str]
     reference: str = ""
     usual_versions: int = 0
-    tried: int = 0
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """Of each transition: the schedule, what came of it, and what was said."""
+    residents: dict[tuple[str, str], Any] = field(default_factory=dict)
+    residents_alone: threading.Lock = field(default_factory=threading.Lock)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @contextmanager
@@ -143,7 +147,7 @@ class Stage:
                 break
         else:
             wrong.append(f"{restless:.0f} looks within {_QUIET_SECONDS:.0f} s, though all sweeps have ended")
-        for namespace in list(self.free.queue):
+        for namespace in [*self.free.queue, RESIDENTS]:
             for sweep in self.api.get(f"{SWEEPS}/namespaces/{namespace}/resumablesweeps")["items"]:
                 self.api.delete(f"{SWEEPS}/namespaces/{namespace}/resumablesweeps/{sweep['metadata']['name']}")
             wrong += self.player.wrong(namespace)
@@ -176,12 +180,15 @@ def running(*, at_a_time: int, flaw: str = "") -> Iterator[Stage]:
         operator = OperatorProcess(host, kubeconfig=cluster.kubeconfig, log=log, port=port, namespaces=(), flaw=flaw)
         operator.start()
         ending.callback(operator.kill)
-        player = ending.enter_context(Player(cluster.kubeconfig, folder=folder, collect_after=0.1))
+        player = ending.enter_context(
+            Player(cluster.kubeconfig, folder=folder, collect_after=0.1, renewal=_RENEWAL_SECONDS)
+        )
         free: queue.Queue[str] = queue.Queue()
-        for number in range(at_a_time):
-            name = f"team-{number}"
+        teams = [f"team-{number}" for number in range(at_a_time)]
+        for name in (*teams, RESIDENTS):
             make_namespace(cluster.api, name)
             player.play(name)
+        for name in teams:
             free.put(name)
         operator.wait_ready()
         yield Stage(

@@ -38,7 +38,8 @@ _FULL: dict[str, Any] = {
         "append": ["*.csv"],
         "progress": "Sweep",
         "env": _ENVIRONMENT,
-        "keep": {"generations": 3, "after": "48h", "serviceAccountName": "default", "env": _ENVIRONMENT},
+        # A list of its own: a copy of the whole keeps what is shared in it shared.
+        "keep": {"generations": 3, "after": "48h", "serviceAccountName": "default", "env": copy.deepcopy(_ENVIRONMENT)},
     },
     "completion": "Recorded",
     "allowDrift": ["Images"],
@@ -95,4 +96,7 @@ def sweep_with(field: str) -> dict[str, Any]:
         spec["items"] = {"matrix": {"letter": ITEMS}}
     elif field.startswith("items.configMapKeyRef"):
         spec["items"] = {"configMapKeyRef": {"name": "items", "key": "items.json"}}
+    elif field == "checkpoint.flushTimeout":
+        # It is what counts where the template says nothing.
+        del spec["template"]["spec"]["terminationGracePeriodSeconds"]
     return spec

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crash.schedules import Schedule
+from mutations import residents
 from mutations.fields import Field, fields, is_frozen
 from mutations.mutation import Mutation, parsed_mutations
 from mutations.played import Played, Stuck
@@ -18,7 +19,7 @@ from mutations.sweeps import ITEMS, sweep_with
 APPLIED, REFUSED, CONDITION, GONE = "applied", "refused", "condition", "gone"
 REVERTED_AT_ONCE = 1
 """`at` of a schedule whose change is taken back before anybody else does anything."""
-_HEEDED_SECONDS = 20.0
+_HEEDED_SECONDS = 60.0
 _MEND = "keep it, or create a sweep under another name"
 _ATTEMPTS_MAY_END = ("suspend", "parallelism")
 _MANY_TIMES = 4
@@ -43,6 +44,14 @@ class Transition:
 
     def run(self) -> list[str]:
         """Return what went wrong."""
+        resident = residents.resident(self._stage, self._phase, self._mutations[0].field)
+        refusal = resident.refusal(self._mutations)
+        if refusal is not None:
+            self._stage.found.append((str(self._schedule), REFUSED, str(refusal).partition(": ")[2]))
+            return wrong_with_refusal(self._mutations, refusal)
+        return self._run()
+
+    def _run(self) -> list[str]:
         started = time.monotonic()
         played = self._played
         try:
@@ -72,20 +81,16 @@ class Transition:
         for mutation in self._mutations:
             changed = mutation.applied(changed)
         try:
-            generation = played.put(changed)["metadata"]["generation"]
+            played.put(changed)
         except ApiError as error:
-            self.outcome, self.said = REFUSED, str(error).partition(": ")[2]
-            return wrong_with_refusal(self._mutations, error)
+            return [f"a sweep in the same phase took this change, and this one does not: {error}"]
         self.outcome = APPLIED
         if self._schedule.at == REVERTED_AT_ONCE:
-            generation = played.put(self._before)["metadata"]["generation"]
+            played.put(self._before)
         if self._phase != "deleting":
             played.wait(
-                lambda: (
-                    played.status.get("observedGeneration") == generation
-                    or (played.seen is not None and played.seen.gone)
-                ),
-                f"the operator to heed generation {generation}",
+                lambda: played.has_heeded() or (played.seen is not None and played.seen.gone),
+                f"the operator to heed generation {played.written}",
                 seconds=_HEEDED_SECONDS,
             )
         return []
@@ -94,8 +99,7 @@ class Transition:
         """Let the sweep go on to its end; where it says that something is amiss, take the change back."""
         played = self._played
         if self._phase == "failed":
-            played.annotate(retry="all")
-            played.wait(lambda: played.phase != "Failed" or self._is_amiss(), "the retry to begin")
+            played.retry("all")
         elif self._phase == "suspended":
             self._resume()
         played.wait(lambda: self._has_ended() or self._is_amiss(), "an end, or a word of what is amiss")
@@ -113,7 +117,6 @@ class Transition:
             return
         self._before = {**self._before, "suspend": False}
         self._played.put({**self._played.get()["spec"], "suspend": False})
-        self._played.wait(lambda: self._played.phase != "Suspended" or self._is_amiss(), "the sweep to go on")
 
     def _has_ended(self) -> bool:
         seen = self._played.seen
@@ -125,15 +128,13 @@ class Transition:
     def _complaint(self) -> dict[str, Any]:
         """Return the condition that says what keeps the sweep from its end."""
         played = self._played
+        if not played.has_heeded():
+            return {}
         for kind, status in (("Failed", "True"), ("Suspended", "True"), ("Healthy", "False")):
             found = played.condition(kind)
-            if found.get("status") == status and found.get("observedGeneration") == self._generation():
+            if found.get("status") == status:
                 return played.condition("Complete") if kind == "Failed" else found
         return {}
-
-    def _generation(self) -> Any:
-        seen = self._played.seen
-        return seen.shown["metadata"]["generation"] if seen is not None else None
 
     def _reverted(self) -> list[str]:
         played = self._played
@@ -143,7 +144,8 @@ class Transition:
         had_failed = played.phase == "Failed"
         played.put({**self._before, "suspend": False})
         if had_failed:
-            played.annotate(retry=f"all@{time.monotonic_ns()}")
+            played.wait(played.has_heeded, "the operator to heed that the change is taken back")
+            played.retry(f"all@{played.written}")
         played.wait(self._has_ended, "the sweep to heal, once the change is taken back")
         return wrong
 
@@ -155,7 +157,7 @@ class Transition:
 
     def _wrong_with_attempts(self, before: int) -> list[str]:
         """Pods that run keep what they were made with: a change ends none of them, but where it asks for that."""
-        if self._phase != "running" or self.outcome not in (APPLIED, REFUSED):
+        if self._phase != "running" or self.outcome != APPLIED:
             return []
         after = self._played.status.get("attempts", 0)
         asked = any(mutation.field in _ATTEMPTS_MAY_END for mutation in self._mutations)
