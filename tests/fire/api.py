@@ -27,6 +27,12 @@ class KeptApi:
         self._tls = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())
         self._token = user["token"]
         self._of_thread = threading.local()
+        self._kept: list[http.client.HTTPSConnection] = []
+
+    def close(self) -> None:
+        """Close its connections."""
+        for connection in self._kept:
+            connection.close()
 
     def get(self, path: str) -> Any:
         """GET `path`."""
@@ -69,4 +75,5 @@ class KeptApi:
         if kept is None:
             kept = http.client.HTTPSConnection(self._address, context=self._tls, timeout=_TIMEOUT_SECONDS)
             self._of_thread.connection = kept
+            self._kept.append(kept)
         return kept

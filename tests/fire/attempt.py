@@ -20,6 +20,7 @@ from resumable_sweep.contract.report import Answer, Experiment, Report, Stage
 from sweep_sidecar import command
 from sweep_sidecar.log.fencing import ShardComplete, Superseded
 from sweep_sidecar.mirror.writer import AttemptWriter
+from sweep_sidecar.push import ReportNumbers
 from sweep_sidecar.restore import completed_report, report_of, restored_attempt, restored_report
 from sweep_sidecar.restore_progress import RestoreProgress
 from sweep_sidecar.settings import AttemptSettings
@@ -61,10 +62,22 @@ class Attempt:
         Called with each report, in whatever thread comes to it.
     is_ending:
         Whether the kubelet has asked the containers to end.
+    hush:
+        Returns when no report is on its way any more; called before the last words of the restore.
+    numbers:
+        Of the pod's reports.
     """
 
     def __init__(
-        self, pod: Json, *, folder: Path, store: Path, tell: Callable[[Report], None], is_ending: Callable[[], bool]
+        self,
+        pod: Json,
+        *,
+        folder: Path,
+        store: Path,
+        tell: Callable[[Report], None],
+        is_ending: Callable[[], bool],
+        hush: Callable[[], None],
+        numbers: ReportNumbers,
     ) -> None:
         restore = pod["spec"]["initContainers"][0]
         environment = environment_of(restore, pod, store=store)
@@ -75,6 +88,8 @@ class Attempt:
         folder.mkdir(parents=True, exist_ok=True)
         self._tell = tell
         self._is_ending = is_ending
+        self._hush = hush
+        self._numbers = numbers
         self._turn = Turn(self.settings.take_after_s, wait_on=self._wait)
         self._writer: AttemptWriter | None = None
 
@@ -101,13 +116,13 @@ class Attempt:
         except Superseded as error:
             return Exit.SUPERSEDED, Outcome("Superseded", str(error), {"head_attempt": error.head.writer.attempt})
         except ShardComplete as error:
-            complete = completed_report(error.head, progress.report)
-            return Exit.COMPLETE, Outcome("Complete", "", asdict(replace(complete, sequence=_sequence())))
+            return Exit.COMPLETE, Outcome("Complete", "", self._numbered(completed_report(error.head, progress.report)))
         except Exception as error:
             return command._failure(error)
-        report = restored_report(restored, progress.report)
+        finally:
+            self._hush()
         reason = restored.problem or ("FreshStart" if restored.generation is None else "Restored")
-        return Exit.OK, Outcome(reason, "", asdict(replace(report, sequence=_sequence())))
+        return Exit.OK, Outcome(reason, "", self._numbered(restored_report(restored, progress.report)))
 
     def begin(self) -> None:
         """Start sweep-mirror."""
@@ -156,11 +171,14 @@ class Attempt:
         """Return the mirror's termination message."""
         report = self.report
         reason = "Superseded" if report.problem == "Superseded" else report.stage.value.capitalize()
-        return Outcome(reason, report.message, asdict(report) | {"sequence": _sequence()})
+        return Outcome(reason, report.message, self._numbered(report))
 
     def sealing(self) -> Report:
         """Return what the mirror says while it asks how the experiment has ended."""
         return replace(self.report, stage=Stage.SEALED)
+
+    def _numbered(self, report: Report) -> dict[str, object]:
+        return asdict(report) | {"sequence": self._numbers.next()}
 
     @property
     def _mirror(self) -> AttemptWriter:
@@ -216,7 +234,3 @@ def _result_of(key: object) -> str:
 
 def _nonce() -> str:
     return uuid.uuid4().hex
-
-
-def _sequence() -> int:
-    return int(time.time() * 1000)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 _THREADS = 32
 _LONGEST_SECONDS = 120
+_CLOSING_SECONDS = 0.1
 
 
 class LoopThread:
@@ -43,3 +44,5 @@ async def _cancel_others() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    # Connections with TLS close in turns of the loop that nobody can wait for.
+    await asyncio.sleep(_CLOSING_SECONDS)

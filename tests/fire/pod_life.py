@@ -16,7 +16,7 @@ from fire.kube import Json, Kube, Refused
 from fire.machines import Machine, Machines
 from fire.reporter import Reporter
 from fire.statuses import condition, ended, now, running, waiting
-from resumable_sweep.contract.report import Experiment, Report
+from resumable_sweep.contract.report import Experiment
 
 _GONE = (404, 409, 422)
 """What a kubelet hears who speaks of a pod that is gone, or that another one of its name has followed."""
@@ -149,16 +149,19 @@ class PodLife:
     async def _play_attempt(self) -> None:
         spec, stage = self.pod["spec"], self._stage
         loop = asyncio.get_running_loop()
+        reporter = self._reporter = Reporter(stage.kube, stage.session, self.pod)
         attempt = Attempt(
             self.pod,
             folder=stage.disks / self.uid,
             store=stage.store,
-            tell=lambda report: loop.call_soon_threadsafe(self._tell, report),
+            tell=lambda report: loop.call_soon_threadsafe(reporter.note, report),
             is_ending=self._ending.is_set,
+            hush=lambda: asyncio.run_coroutine_threadsafe(reporter.hush(), loop).result(),
+            numbers=reporter.numbers,
         )
-        self._reporter = Reporter(stage.kube, stage.session, self.pod, url=attempt.report_url, heard=attempt.hear)
+        reporter.report_to(attempt.report_url, heard=attempt.hear)
         if self.machine is not None and not self.machine.reachable:
-            self._reporter.online.clear()
+            reporter.online.clear()
         inits, mains = spec["initContainers"], spec["containers"]
         restore, mirror, *others = inits
         for container in (*inits, *mains):
@@ -173,7 +176,7 @@ class PodLife:
             return
         self._run(restore)
         await self._publish("Pending")
-        pushing = asyncio.create_task(self._reporter.run())
+        pushing = asyncio.create_task(reporter.run())
         try:
             code, outcome = await asyncio.to_thread(attempt.restore)
             self._end(restore, code, outcome.to_json())
@@ -198,7 +201,7 @@ class PodLife:
             await asyncio.gather(pushing, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
-                await self._reporter.push(attempt.report)
+                await reporter.push(attempt.report)
         for container in others:
             if container.get("restartPolicy") == "Always":
                 self._end(container, 0)
@@ -280,10 +283,6 @@ class PodLife:
             return ""
         path = f"{self._path.rpartition('/pods/')[0]}/configmaps/{source['name']}"
         return str((await self._stage.kube.get(path))["data"][source["items"][0]["key"]])
-
-    def _tell(self, report: Report) -> None:
-        if self._reporter is not None:
-            self._reporter.note(report)
 
     def _run(self, container: Json) -> None:
         self._since[container["name"]] = now()

@@ -21,21 +21,25 @@ _ANSWER_SECONDS = 5.0
 class Reporter:
     """Sends the newest report of one pod, at once when something has changed and else as a heartbeat."""
 
-    def __init__(
-        self, kube: Kube, session: aiohttp.ClientSession, pod: Json, *, url: str, heard: Callable[[Answer], None]
-    ) -> None:
+    def __init__(self, kube: Kube, session: aiohttp.ClientSession, pod: Json) -> None:
         self._kube = kube
         self._session = session
         self._pod = pod
-        self._url = f"{url}{REPORT_PATH}" if url else ""
-        self._heard = heard
-        self._numbers = ReportNumbers()
+        self._url = ""
+        self._heard: Callable[[Answer], None] = lambda answer: None
+        self.numbers = ReportNumbers()
+        self._sending = asyncio.Lock()
         self._newest: Report | None = None
         self._changed = asyncio.Event()
         self._token = ""
         self.online = asyncio.Event()
         """Whether the machine has a network."""
         self.online.set()
+
+    def report_to(self, url: str, *, heard: Callable[[Answer], None]) -> None:
+        """Send to the operator at `url` (empty: there is none), and pass on what it answers."""
+        self._url = f"{url}{REPORT_PATH}" if url else ""
+        self._heard = heard
 
     def note(self, report: Report) -> None:
         """Have a report sent soon."""
@@ -52,9 +56,17 @@ class Reporter:
             except TimeoutError:
                 pass
             self._changed.clear()
-            if self._newest is not None and await self.push(self._newest) is None:
+            async with self._sending:
+                failed = self._newest is not None and await self.push(self._newest) is None
+            if failed:
                 await asyncio.sleep(AGAIN_SECONDS)
                 self._changed.set()
+
+    async def hush(self) -> None:
+        """Send nothing more of what was noted so far; return when nothing is on its way."""
+        self._newest = None
+        async with self._sending:
+            self._changed.clear()
 
     async def push(self, report: Report) -> Answer | None:
         """Send a report and return the answer, None where there is none."""
@@ -62,7 +74,7 @@ class Reporter:
             return None
         await self.online.wait()
         headers = {"Authorization": f"Bearer {await self._projected_token()}", "Content-Type": "application/json"}
-        body = replace(report, sequence=self._numbers.next()).to_json()
+        body = replace(report, sequence=self.numbers.next()).to_json()
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         try:
             async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as said:

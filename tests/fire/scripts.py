@@ -18,7 +18,9 @@ def _loses(how: How) -> Callable[[Stand], dict[str, Any]]:
         stand.sweep.apply()
         # That the status has its item says that the operator knows where it runs.
         stand.wait(lambda: _knows(stand, shard=0), "shard 0 to stand still")
-        stand.player.lose(stand.namespace, 0, how=how)
+        lost = stand.player.lose(stand.namespace, 0, how=how)
+        # Before it has heard of its end it would go on to that of its items.
+        stand.wait(lambda: stand.player.holds(stand.namespace, 0) != lost, "the lost attempt to end")
         stand.player.release(stand.namespace, 0)
         return _to_the_end(stand)
 

@@ -59,7 +59,8 @@ class Stand:
         ports = [_free_port() for _ in range(operators)]
         self.strike = strike(self)
         self.proxy = Proxy(kubeconfig, namespace=namespace, meddling=self.strike, ports=ports)
-        self.sweep = Sweep(KeptApi(kubeconfig), namespace)
+        self._api = KeptApi(kubeconfig)
+        self.sweep = Sweep(self._api, namespace)
         self.operators = [
             OperatorProcess(
                 host,
@@ -75,8 +76,9 @@ class Stand:
 
     def __enter__(self) -> Stand:
         self._folder.mkdir(parents=True)
-        make_namespace(self.sweep.api, self.namespace)
         with ExitStack() as ends:
+            ends.callback(self._api.close)
+            make_namespace(self._api, self.namespace)
             self.player.play(self.namespace)
             ends.callback(self.player.leave, self.namespace)
             ends.enter_context(self.proxy)
@@ -110,7 +112,7 @@ class Stand:
             if wrong := self.wrong():
                 raise Stuck("; ".join(wrong))
             now = time.monotonic()
-            if (there := self.sweep.versions()) != seen:
+            if (there := self.sweep.progress()) != seen:
                 seen, moved_at = there, now
             if now - moved_at > STILL_SECONDS:
                 raise Stuck(f"{what}: waited for in vain; {self.sweep.told()}; {self.log()[-1500:]}")

@@ -101,9 +101,19 @@ class Sweep:
                 return False
             raise
 
-    def versions(self) -> list[str]:
-        """Return what changes whenever anything of it does."""
-        return [entry["metadata"]["resourceVersion"] for entry in (*self.pods(), *self.api.get(self._all)["items"])]
+    def progress(self) -> list[object]:
+        """Return what changes whenever anything comes nearer to its end; a status may be written anew for ever."""
+        came: list[object] = []
+        for pod in self.pods():
+            metadata, status = pod["metadata"], pod.get("status") or {}
+            states = [each["state"] for each in status.get("containerStatuses") or ()]
+            ended = sum("terminated" in state for state in states)
+            came.append((metadata["uid"], "deletionTimestamp" in metadata, status.get("phase"), ended))
+        for sweep in self.api.get(self._all)["items"]:
+            metadata, status = sweep["metadata"], sweep.get("status") or {}
+            said = [status.get(name) for name in ("phase", "attempts", "done", "reclaims", "shards")]
+            came.append((metadata["uid"], metadata["generation"], "deletionTimestamp" in metadata, said))
+        return came
 
     def told(self) -> str:
         """Return what may explain why something never came."""

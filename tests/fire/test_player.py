@@ -70,6 +70,7 @@ def test_what_is_lost_is_counted_as_a_reclaim_and_goes_on_elsewhere(sweep: Sweep
     sweep.apply()
     sweep.wait(lambda: player.holds(sweep.namespace, 0), "shard 0 to stand still")
     lost = player.lose(sweep.namespace, 0, how=how)
+    sweep.wait(lambda: player.holds(sweep.namespace, 0) != lost, "the lost attempt to end")
     player.release(sweep.namespace, 0)
     assert len(results(sweep)) == ITEMS
     status = sweep.status()

@@ -1,0 +1,41 @@
+"""The harness finds what it is there for: an operator with a mistake in it, which a calm run does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from crash.schedules import parsed_schedule
+from fire import ground, stand
+from fire.kinds import calm, tried
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    with ground.running():
+        calm("node")
+        yield
+
+
+def test_a_sweep_to_which_nothing_happens_comes_to_what_it_should() -> None:
+    assert calm("node").wrong == ()
+    assert calm("node").came_to["merged"]["items"] == 6
+
+
+def test_an_attempt_number_used_again() -> None:
+    wrong = tried(parsed_schedule("operator-kill/node/1/read/0"), flaw="uses_numbers_again")
+    assert any("was made twice" in text for text in wrong), wrong
+
+
+def test_a_cache_that_is_believed() -> None:
+    wrong = tried(parsed_schedule("operator-travel/node/8/pods/0"), flaw="believes_its_cache")
+    assert any("with which nothing is wrong" in text for text in wrong), wrong
+
+
+def test_an_end_that_was_missed_between_two_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stand, "STILL_SECONDS", 8.0)
+    wrong = tried(parsed_schedule("operator-drop/node/30/gap-pods/0"), flaw="misses_what_went_between_watches")
+    assert any("waited for in vain" in text for text in wrong), wrong
