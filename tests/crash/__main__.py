@@ -1,4 +1,7 @@
-"""`make test-faults`: try every schedule of faults, on library, sidecar, store and operator, or those named."""
+"""`make test-faults`: try every schedule of faults, on library, sidecar, store and operator, or those named.
+
+The part `mutations` changes sweeps, field by field, in each phase.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +26,14 @@ from faults import kinds as store
 from faults.servers import running
 from fire import ground
 from fire import kinds as operator
+from mutations import kinds as mutations
 
 PARTS: dict[str, tuple[Kind, ...]] = {
     "library": (kills.KIND, power.KIND, disk_faults.KIND, damage.KIND, load.KIND),
     "sidecar": pods_struck.KINDS,
     "store": store.KINDS,
     "operator": operator.KINDS,
+    "mutations": mutations.KINDS,
 }
 KINDS: dict[str, Kind] = {kind.name: kind for kinds in PARTS.values() for kind in kinds}
 _AT_A_TIME = {
@@ -83,12 +88,21 @@ def _tried_and_told(options: argparse.Namespace) -> int:
         if not (of_part := [schedule for schedule in chosen if schedule.kind in names]):
             continue
         started = time.monotonic()
-        with _servers(of_part) if part == "store" else nullcontext():
-            outcomes = _tried_all(of_part, options.workers * _WORKERS_OF_EACH.get(part, 1))
+        more: dict[str, Any] = {}
+        if part == "mutations":
+            with mutations.on_stage() as stage, ThreadPoolExecutor(mutations.AT_A_TIME) as threads:
+                outcomes = _tried_all(of_part, threads)
+                more = {"came_to": mutations.came_to(stage)}
+        else:
+            # Not a multiprocessing.Pool: its workers may have no children of their own.
+            workers = options.workers * _WORKERS_OF_EACH.get(part, 1)
+            processes = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+            with _servers(of_part) if part == "store" else nullcontext(), processes:
+                outcomes = _tried_all(of_part, processes)
         wrong_ones = [(schedule, wrong) for schedule, wrong in outcomes if wrong]
         failures += wrong_ones
         if not options.schedules:
-            _write(part, of_part, wrong_ones, options, seconds=time.monotonic() - started)
+            _write(part, of_part, wrong_ones, options, seconds=time.monotonic() - started, more=more)
     for schedule, wrong in sorted(failures)[:_SHOWN]:
         print(f"{schedule}\n   " + "\n   ".join(text[-2000:] for text in wrong))
     if len(failures) > _SHOWN:
@@ -111,22 +125,18 @@ def _chosen(options: argparse.Namespace) -> list[Schedule]:
     return chosen
 
 
-def _tried_all(chosen: Sequence[Schedule], workers: int) -> list[tuple[Schedule, list[str]]]:
+def _tried_all(chosen: Sequence[Schedule], pool: Executor) -> list[tuple[Schedule, list[str]]]:
     outcomes = []
     wrong = 0
     started = shown = time.monotonic()
-    # Not a multiprocessing.Pool: its workers may have no children of their own.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
-        for schedule, problems in pool.map(tried, chosen, chunksize=_AT_A_TIME[chosen[0].kind]):
-            outcomes.append((schedule, problems))
-            wrong += bool(problems)
-            now = time.monotonic()
-            if now - shown >= _REDRAWN_S:
-                shown = now
-                left = (now - started) / len(outcomes) * (len(chosen) - len(outcomes))
-                print(
-                    f"{len(outcomes)} of {len(chosen)} ({schedule.kind}), {wrong} wrong, {left:.0f} s to go", flush=True
-                )
+    for schedule, problems in pool.map(tried, chosen, chunksize=_AT_A_TIME[chosen[0].kind]):
+        outcomes.append((schedule, problems))
+        wrong += bool(problems)
+        now = time.monotonic()
+        if now - shown >= _REDRAWN_S:
+            shown = now
+            left = (now - started) / len(outcomes) * (len(chosen) - len(outcomes))
+            print(f"{len(outcomes)} of {len(chosen)} ({schedule.kind}), {wrong} wrong, {left:.0f} s to go", flush=True)
     return outcomes
 
 
@@ -144,6 +154,7 @@ def _write(
     options: argparse.Namespace,
     *,
     seconds: float,
+    more: Mapping[str, Any],
 ) -> None:
     failed = Counter(schedule.kind for schedule, _ in failures)
     kinds: dict[str, Any] = {}
@@ -159,6 +170,7 @@ def _write(
         "tried": len(chosen),
         "failed": len(failures),
         "kinds": kinds,
+        **more,
         "failures": [{"schedule": str(schedule), "wrong": wrong} for schedule, wrong in sorted(failures)],
     }
     _RESULTS.mkdir(parents=True, exist_ok=True)

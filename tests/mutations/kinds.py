@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from crash.schedules import Kind, Schedule
 from mutations.fields import fields
@@ -87,9 +88,33 @@ def _tried_by_hand(schedule: Schedule) -> list[str]:
         return tried_by_hand(stage, namespace, schedule)
 
 
+def _rest() -> Iterable[Schedule]:
+    yield Schedule("mutation-rest", "all", 0, "", 0)
+
+
+def _tried_rest(schedule: Schedule) -> list[str]:
+    """Return what is wrong once all others have ended: whoever has all namespaces is alone on the stage."""
+    from mutations.residents import all_left
+
+    (stage,) = _on
+    with ExitStack() as alone:
+        for _ in range(stage.namespaces):
+            alone.enter_context(stage.namespace())
+        return [*all_left(stage), *stage.farewell()]
+
+
+def came_to(stage: Stage) -> dict[str, dict[str, int]]:
+    """Return how many transitions of each phase were refused, applied, or named by a condition."""
+    counted: dict[str, Counter[str]] = {phase: Counter() for phase in PHASES}
+    for schedule, outcome, _ in stage.found:
+        counted[schedule.split("/")[1]][outcome] += 1
+    return {phase: dict(outcomes) for phase, outcomes in counted.items()}
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("mutation", _singles, _tried),
     Kind("mutation-way", _every_way, _tried),
     Kind("mutation-pair", _pairs, _tried),
     Kind("by-hand", _by_hand, _tried_by_hand),
+    Kind("mutation-rest", _rest, _tried_rest),
 )

@@ -97,6 +97,7 @@ class Stage:
     log: Path
     port: int
     free: queue.Queue[str]
+    namespaces: int
     reference: str = ""
     usual_versions: int = 0
     found: list[tuple[str, str, str]] = field(default_factory=list)
@@ -147,7 +148,7 @@ class Stage:
                 break
         else:
             wrong.append(f"{restless:.0f} looks within {_QUIET_SECONDS:.0f} s, though all sweeps have ended")
-        for namespace in [*self.free.queue, RESIDENTS]:
+        for namespace in [*map(_team, range(self.namespaces)), RESIDENTS]:
             for sweep in self.api.get(f"{SWEEPS}/namespaces/{namespace}/resumablesweeps")["items"]:
                 self.api.delete(f"{SWEEPS}/namespaces/{namespace}/resumablesweeps/{sweep['metadata']['name']}")
             wrong += self.player.wrong(namespace)
@@ -157,6 +158,10 @@ class Stage:
     def _pods(self) -> list[str]:
         listed = self.api.get(f"/api/v1/{_PODS}")["items"]
         return [f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in listed]
+
+
+def _team(number: int) -> str:
+    return f"team-{number}"
 
 
 @contextmanager
@@ -184,7 +189,7 @@ def running(*, at_a_time: int, flaw: str = "") -> Iterator[Stage]:
             Player(cluster.kubeconfig, folder=folder, collect_after=0.1, renewal=_RENEWAL_SECONDS)
         )
         free: queue.Queue[str] = queue.Queue()
-        teams = [f"team-{number}" for number in range(at_a_time)]
+        teams = [_team(number) for number in range(at_a_time)]
         for name in (*teams, RESIDENTS):
             make_namespace(cluster.api, name)
             player.play(name)
@@ -199,6 +204,7 @@ def running(*, at_a_time: int, flaw: str = "") -> Iterator[Stage]:
             log=log,
             port=port,
             free=free,
+            namespaces=at_a_time,
         )
 
 
