@@ -58,15 +58,16 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, r
             record = record.changed(done=report.items_restored)
             said = f"shard {record.shard}, attempt {record.attempt}: {report.restore_message}"
             damaged = SweepEvent(reason=report.restore_problem, message=said, warning=True)
-    record = record.changed(
-        done=max(record.done, report.items_done), recorded=max(record.recorded, report.items_recorded)
-    )
+    if report.items_done > record.done or report.items_recorded > record.recorded:
+        record = record.changed(
+            done=max(record.done, report.items_done), recorded=max(record.recorded, report.items_recorded)
+        )
     return Progress(_with_news(record, report), newly_lost=lost, damaged=damaged)
 
 
 def _with_news(record: ShardRecord, report: Report) -> ShardRecord:
     """Return the record with what is newly stored of its shard noted, whatever that is."""
-    if made_progress(record):
+    if record.barren and made_progress(record):
         record = record.changed(barren=0)
     if report.items_total is not None or record.recorded or report.generation is None:
         return record

@@ -90,7 +90,9 @@ class ShardRecord:
     @property
     def attempts(self) -> tuple[int, ...]:
         """The attempts of which something is still expected, or was last: the latest, and its heir."""
-        return tuple(attempt for attempt in (self.attempt, self.live_heir) if attempt)
+        if not self.heir or self.heir_ended:
+            return (self.attempt,) if self.attempt else ()
+        return (self.attempt, self.heir) if self.attempt else (self.heir,)
 
     @property
     def node_name(self) -> str:
@@ -137,6 +139,7 @@ _LONGEST_INDEX = 5
 # By place, to keep the table short: new ones go to the end of an enumeration, none is ever removed.
 _NOTICES = list(NoticeKind)
 _SIGNALS = list(Signal)
+_STATES = {state.value: state for state in ShardState}
 _SIGNAL_PLACES = {signal: str(place) if place else "" for place, signal in enumerate(_SIGNALS)}
 
 
@@ -155,8 +158,8 @@ def table_of(records: Sequence[ShardRecord]) -> ShardTable:
 
 
 def _row_of(record: ShardRecord, places: dict[str, int]) -> list[str]:
-    since, noticed_at = round(record.since, 1), round(record.noticed_at, 1)
-    infrastructure_until, reclaims_until = round(record.infrastructure_until, 1), round(record.reclaims_until, 1)
+    since, noticed_at = _tenths(record.since), _tenths(record.noticed_at)
+    infrastructure_until, reclaims_until = _tenths(record.infrastructure_until), _tenths(record.reclaims_until)
     return [
         record.state.value + (str(record.attempt) if record.attempt else ""),
         _SIGNAL_PLACES[record.signal],
@@ -238,7 +241,7 @@ def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
     since, noticed_at, done = float(since_cell or 0), float(noticed_cell or 0), int(done_cell or 0)
     return ShardRecord(
         shard=shard,
-        state=ShardState(head[:1]),
+        state=_STATES.get(head[:1]) or ShardState(head[:1]),
         attempt=int(head[1:] or 0),
         signal=_SIGNALS[int(signal or 0)],
         since=since,
@@ -262,6 +265,10 @@ def _record_of(shard: int, row: list[str], nodes: Sequence[str]) -> ShardRecord:
         barren=int(barren or 0),
         generation=int(generation or 0),
     )
+
+
+def _tenths(time: float) -> float:
+    return round(time, 1) if time else 0.0
 
 
 def _after(since: float, cell: str) -> float:
