@@ -32,7 +32,7 @@ REQUESTS_IN_FLIGHT = 50
 
 
 class Gatherer:
-    """Makes snapshots. `clock` gives Unix seconds, `cached_to` up to which resourceVersion pods of a namespace are known.
+    """Makes snapshots. `clock` gives Unix seconds, `cached_to` the resourceVersion to which pods are known.
 
     `listening_since` is when this process began to take reports, None where pods are told nobody to report to; it
     counts for nothing while `tokens` may not be reviewed.
