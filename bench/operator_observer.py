@@ -58,7 +58,7 @@ class Observer:
         deadline = time.monotonic() + seconds
         while not condition():
             if self._task.done():
-                raise RuntimeError(f"the watch of pods has ended while waiting for {what}") from self._task.exception()
+                raise RuntimeError(f"the watch of pods has failed while waiting for {what}") from self._task.exception()
             self._news.clear()
             try:
                 async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
@@ -68,12 +68,15 @@ class Observer:
         return True
 
     async def _follow(self, version: str) -> None:
-        async for kind, metadata in self._client.watch("/api/v1/pods", version=version):
-            if kind == "ADDED":
-                self._note(metadata)
-            elif kind == "DELETED":
-                self.live.discard(metadata["name"])
-                self._news.set()
+        while True:
+            # The API server ends a watch whose reader falls behind: what has happened meanwhile comes by the next one.
+            async for kind, metadata in self._client.watch("/api/v1/pods", version=version):
+                version = metadata["resourceVersion"]
+                if kind == "ADDED":
+                    self._note(metadata)
+                elif kind == "DELETED":
+                    self.live.discard(metadata["name"])
+                    self._news.set()
 
     def _note(self, metadata: dict[str, object]) -> None:
         labels = metadata.get("labels") or {}
