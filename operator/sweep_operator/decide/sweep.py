@@ -13,6 +13,7 @@ from sweep_operator.decide.images import known_images
 from sweep_operator.decide.retry import retried
 from sweep_operator.decide.shard import step_of
 from sweep_operator.decide.succession import needs_heir, without_notice
+from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import Action, DeletePod, Plan, SweepEvent
 from sweep_operator.model.problem import Problem
 from sweep_operator.model.reclaim import Reclaim
@@ -80,6 +81,7 @@ class _Draft:
 
     def step_shards(self) -> None:
         """Take every shard one step further, and count what was reclaimed or lost."""
+        self._note_numbers()
         self._note_images()
         by_signal = dict(self.status.reclaims_by_signal)
         records_before = tuple(self.records)
@@ -103,6 +105,14 @@ class _Draft:
         self.status = replace(self.status, reclaims_by_signal=by_signal, recent_reclaims=recent, avoided=away)
         self.look_again(rate.look_again_at(recent))
         self._note_relaunch()
+
+    def _note_numbers(self) -> None:
+        """Count on from the highest number that a pod has, should the status have been lost or set back.
+
+        Two pods of one number, for different shards even, could be taken for each other.
+        """
+        numbers = (pod.attempt for pod in self.snapshot.presence.pods if pod.role is Role.ATTEMPT)
+        self.status = replace(self.status, attempts=max([self.status.attempts, *numbers]))
 
     def _note_images(self) -> None:
         pods = (self.snapshot.pod_of(record.attempt) for record in self.records if record.state in UNDER_WAY)

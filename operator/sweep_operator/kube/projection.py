@@ -26,6 +26,8 @@ _TERMINATION_TAINTS = (
     "remediator.kubernetes.azure.com/unschedulable",
     "cloud.google.com/impending-node-termination",
 )
+_HIGHEST_NUMBER = 2**31 - 1
+
 # pkg/kubelet/kubelet_node_status: the message of the Ready condition during graceful node shutdown.
 _SHUTTING_DOWN = "node is shutting down"
 
@@ -41,6 +43,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         sweep, sweep_uid = labels[names.SWEEP], labels[names.SWEEP_UID]
     except (KeyError, ValueError):
         return None
+    if not (0 <= shard <= _HIGHEST_NUMBER and 0 <= attempt <= _HIGHEST_NUMBER):
+        return None  # of somebody's own making, and the sweep's next attempt would have to be numbered beyond it
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     own = {entry["name"]: container_view(entry) for entry in status.get("initContainerStatuses") or ()}
     # Thousands of pods have but a few images.

@@ -46,6 +46,15 @@ def test_attempts_are_numbered_through_the_whole_sweep() -> None:
     assert plan.status.phase == "Running"
 
 
+def test_numbers_go_on_after_those_of_pods_although_the_status_is_lost() -> None:
+    old = [pod(4, shard=1), pod(9, shard=0)]
+    plan = decide(snapshot(sweep(shards=2, status={"attempts": 0, "phase": "Pending"}), *old), NOW)
+    assert [(order.shard, order.attempt) for order in created(plan)] == [(0, 10), (1, 11)]
+    assert sorted(deleted(plan)) == ["pod-0-9", "pod-1-4"], "nobody knows what they have, but the store"
+    merge = replace(chore(Role.MERGE), attempt=99)
+    assert decide(snapshot(sweep(shards=1, status={"attempts": 0}), merge), NOW).status.attempts == 1
+
+
 def test_the_same_snapshot_gives_the_same_plan() -> None:
     known = snapshot(sweep([placed(), record(1, S.WAITING)]), pod(deleted=True))
     assert decide(known, NOW) == decide(known, NOW)

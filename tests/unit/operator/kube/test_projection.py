@@ -208,8 +208,14 @@ def test_a_pod_that_is_being_deleted() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"resumable.dev/role": "king"}, {"resumable.dev/shard": "three"}, {"resumable.dev/attempt": ""}],
-    ids=["an unknown role", "a shard that is no number", "no attempt"],
+    [
+        {"resumable.dev/role": "king"},
+        {"resumable.dev/shard": "three"},
+        {"resumable.dev/attempt": ""},
+        {"resumable.dev/attempt": "9" * 63},
+        {"resumable.dev/attempt": "-1"},
+    ],
+    ids=["an unknown role", "a shard that is no number", "no attempt", "one that nobody can follow", "one below"],
 )
 def test_a_pod_with_other_labels_is_none_of_ours(change: dict[str, str]) -> None:
     metadata = {"namespace": "ns", "name": "p", "uid": "u", "labels": {**LABELS, **change}}
