@@ -83,6 +83,15 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
     if drift and stands and (not finding.signal or finding.signal.is_user_failure):
         # Whatever else is wrong with it: what it records comes from something else than the results so far.
         finding = Finding(signal=Signal.DRIFT, ended=True, message=drift)
+    if pod is not None and _goes_on(notice.record, finding):
+        # So it is with nearly all shards at nearly every look, of which a sweep may have thousands.
+        return Step(
+            record=notice.record,
+            newly_lost=progress.newly_lost,
+            head_attempt=_head_attempt(pod),
+            events=tuple(event for event in (progress.damaged, notice.event) if event is not None),
+            again_at=finding.again_at,
+        )
     heir = heir_step(notice.record, finding, snapshot, now=now)
     step = _next_step(heir.record, heir.finding, snapshot=snapshot, now=now)
     followed = _followed(step, snapshot, now=now)
@@ -99,6 +108,11 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
         events=tuple(event for event in said if event is not None),
         again_at=min(looks, default=None),
     )
+
+
+def _goes_on(record: ShardRecord, finding: Finding) -> bool:
+    """Return whether an attempt that has a pod simply goes on: what is below could change nothing then."""
+    return record.state is ShardState.ACTIVE and not record.heir and not finding.signal and not finding.complete
 
 
 def _followed(step: Step, snapshot: Snapshot, *, now: float) -> Step:
@@ -128,7 +142,10 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
     if finding.complete:
         if not finding.ended:
             return Step(record=record)
-        done = SweepEvent(reason="ShardComplete", message=f"shard {record.shard} is complete: {record.done} items")
+        failed = next((main for main in pod.mains if main.exit_code), None) if pod is not None else None
+        after = f"; container {failed.name} exited {failed.exit_code} after its last item" if failed else ""
+        message = f"shard {record.shard} is complete: {record.done} items{after}"
+        done = SweepEvent(reason="ShardComplete", message=message, warning=failed is not None)
         # A complete shard needs no memory beyond that, and tables are to be small.
         complete = ShardRecord(
             shard=record.shard,

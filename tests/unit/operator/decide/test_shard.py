@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from builders import NODE, NOW, crashed, node, placed, pod, record, report, restore, snapshot, sweep
+from builders import NODE, NOW, crashed, ended, node, placed, pod, record, report, restore, snapshot, sweep
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Stage
@@ -274,6 +274,17 @@ def test_failures_of_the_program_are_never_forgiven() -> None:
     known = snapshot(sweep([before]), crashed(), reports={1: report(items_done=5)})
     step = step_of(before, known, now=NOW)
     assert (step.record.user_failures, step.record.not_before) == (2, int(NOW) + 10)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_program_that_fails_after_its_last_item_is_told_of(code: int) -> None:
+    known = snapshot(sweep([placed()]), pod(mains=(ended(code),)), reports={1: report(stage=Stage.COMPLETE)})
+    step = step_of(placed(done=7), known, now=NOW)
+    (event,) = step.events
+    assert (step.record.state, step.record.user_failures) == (S.COMPLETE, 0)
+    assert event.warning is (code != 0)
+    failed = "; container main exited 3 after its last item" if code else ""
+    assert event.message == f"shard 0 is complete: 7 items{failed}"
 
 
 def test_a_complete_shard_forgets_its_past() -> None:
