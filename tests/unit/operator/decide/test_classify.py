@@ -317,10 +317,10 @@ def test_an_outcome_of_the_mirror_that_is_no_completion_proves_nothing() -> None
     assert judged(Case(sees=sealed, signal=Signal.UNPROVEN)).signal is Signal.UNPROVEN
 
 
-def test_every_signal_but_none_and_stopped_has_one_consequence() -> None:
+def test_every_signal_but_the_operators_own_has_one_consequence() -> None:
     for signal in Signal:
         kinds = [signal.is_reclaim, signal.is_infrastructure, signal.is_user_failure, signal.is_final]
-        assert sum(kinds) == (0 if signal in (Signal.NONE, Signal.STOPPED) else 1), signal
+        assert sum(kinds) == (0 if signal in (Signal.NONE, Signal.STOPPED, Signal.FORBIDDEN) else 1), signal
 
 
 def test_a_waiting_container_has_not_failed() -> None:
