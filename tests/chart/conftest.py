@@ -34,6 +34,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "service": {"port": 9000},
         "networkPolicy": {"enabled": True},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "alerts": {"enabled": True, "labels": {"release": "prometheus"}},
     },
     "three operators": {"operator": {"replicas": 3}, "networkPolicy": {"enabled": True}},
     "two namespaces": {"operator": {"watchNamespaces": ["team-a", "team-b"]}},

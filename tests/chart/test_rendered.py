@@ -189,7 +189,7 @@ def test_one_set_of_labels_finds_the_pod(helm: Helm, values: dict[str, Any]) -> 
 
 
 def test_what_is_optional_is_off(helm: Helm) -> None:
-    assert not {"NetworkPolicy", "ServiceMonitor"} & {each["kind"] for each in helm.objects({})}
+    assert not {"NetworkPolicy", "ServiceMonitor", "PrometheusRule"} & {each["kind"] for each in helm.objects({})}
 
 
 def test_settings_reach_the_operator(helm: Helm) -> None:
