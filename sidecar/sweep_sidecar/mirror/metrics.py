@@ -54,7 +54,7 @@ FAMILIES = (
     Family("longest_look_seconds", "gauge", "Time that the longest look took."),
     Family("items_done", "gauge", "Items of the shard that are durable."),
     Family("items_recorded", "gauge", "Items of the shard that are recorded on the node, durable or not."),
-    Family("items_total", "gauge", "Items of the shard; absent where nobody knows how many."),
+    Family("items", "gauge", "Items of the shard; absent where nobody knows how many."),
     Family(
         "problem",
         "gauge",
@@ -131,7 +131,7 @@ class Metrics:
         yield from _told("items_done", {(): report.items_done})
         yield from _told("items_recorded", {(): report.items_recorded})
         if report.items_total is not None:
-            yield from _told("items_total", {(): report.items_total})
+            yield from _told("items", {(): report.items_total})
         yield from _told("problem", {(report.problem,): 1} if report.problem else {})
 
 

@@ -23,7 +23,6 @@ from sweep_operator.pods.attempt_pod import pod_for
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import MIRROR, RESTORE
 from sweep_operator.runtime import settings
-from sweep_operator.runtime.metrics import Metrics
 from sweep_operator.runtime.translation import sweep_of
 
 ROOT = Path(__file__).parents[3]
@@ -156,16 +155,6 @@ def test_every_word_of_conditions_and_events_has_its_row() -> None:
     assert said - listed == set(), "the code says them, the page does not"
     # What ends a shard is a signal; a condition can pass the sidecar's word for the same thing on.
     assert listed - said - set(Signal) == set(), "the page has them, the code does not"
-
-
-def test_every_metric_has_its_row_with_type_and_labels() -> None:
-    metrics = Metrics()
-    there = {}
-    for family in metrics.registry.collect():
-        collector = metrics.registry._names_to_collectors[family.name]
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        there[name] = (family.type, set(collector._labelnames))  # type: ignore[attr-defined]
-    assert {named(row[0])[0]: (row[1], set(named(row[2]))) for row in rows(section("Metrics"))} == there
 
 
 def test_every_label_and_annotation_has_its_row(pod: dict[str, Any]) -> None:

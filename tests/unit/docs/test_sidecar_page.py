@@ -3,13 +3,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from resumable_sweep.contract.report import Report, Stage
 from sweep_operator.model.observed import Role
 from sweep_operator.pods import names
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import mirror_container
 from sweep_sidecar.mirror import hooks
-from sweep_sidecar.mirror.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "reference" / "sidecar.md").read_text()
@@ -19,15 +17,6 @@ def rows(title: str) -> list[list[str]]:
     section = re.split(r"\n##+ ", PAGE.split(f"# {title}\n")[1])[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-
-
-def test_every_metric_has_its_row_with_its_type() -> None:
-    metrics = Metrics(monotonic=lambda: 1.0)
-    report = Report(run_id="run", shard=0, attempt=1, sequence=0, stage=Stage.MIRRORING, items_total=1, problem="X")
-    metrics.note_report(report)
-    metrics.note_report(Report(**{**vars(report), "generation": 1}))
-    there = dict(re.findall(r"# TYPE (\w+) (\w+)", metrics.text()))
-    assert {row[0].strip("`"): row[1] for row in rows("Metrics")} == there
 
 
 def test_every_path_has_its_row() -> None:

@@ -60,7 +60,7 @@ def test_the_generation_that_an_attempt_starts_from_is_none_of_its_own(metrics: 
     assert found["resumable_sweep_mirror_generation_age_seconds"] == 2.5
     assert found["resumable_sweep_mirror_items_done"] == 4
     assert found["resumable_sweep_mirror_items_recorded"] == 5
-    assert "resumable_sweep_mirror_items_total" not in found
+    assert "resumable_sweep_mirror_items" not in found
 
 
 def test_calls_are_counted_by_what_came_of_them(metrics: Metrics) -> None:
