@@ -51,6 +51,10 @@ class Door:
         self._shut = True
         self._loop.call_soon_threadsafe(self._reset_all)
 
+    def is_empty(self) -> bool:
+        """Whether nobody is connected through it."""
+        return not self._writers
+
     def open(self) -> None:
         """Let connections through again."""
         self._shut = False
@@ -71,6 +75,8 @@ class Door:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # The transports close their sockets at the loop's next turn.
+        await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.knocks += 1
@@ -85,9 +91,12 @@ class Door:
         pair = {writer, far_writer}
         self._writers |= pair
         try:
-            await asyncio.gather(self._pump(reader, far_writer, counts=True), self._pump(far_reader, writer))
+            if not self._shut:
+                await asyncio.gather(self._pump(reader, far_writer, counts=True), self._pump(far_reader, writer))
         finally:
             self._writers -= pair
+            for each in pair:
+                each.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool = False) -> None:
         with suppress(OSError):
