@@ -15,9 +15,9 @@ from typing import Any
 
 from bench.table import show
 
-NAMES = ("testbed", "reclaim", "peers", "library", "store_engines", "store", "sidecar", "merge")
+NAMES = ("testbed", "reclaim", "peers", "library", "store_engines", "store", "sidecar", "merge", "operator")
 _QUICK = "--quick"
-_CAN_BE_QUICK = ("peers", "library", "store", "sidecar")
+_CAN_BE_QUICK = ("peers", "library", "store", "sidecar", "operator")
 _RESULTS = Path("build/bench")
 
 

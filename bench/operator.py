@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from bench.operator_api import Calls, calls_of, status_bytes
+from bench.operator_api import Calls, status_bytes
 from bench.operator_cluster import ENDS_AFTER_S, SWEEPS, Cluster, cluster_for, sweep_manifest
 from bench.operator_creation import Made, by_bare_client, by_job, by_sweeps
 from bench.operator_losses import (
@@ -30,6 +30,8 @@ from bench.operator_pushes import pushed, tokens_of
 from rig.progress import say
 
 _REST_S = 20.0
+_LONGEST_S = 1800.0
+"""However busy the machine is, what has not come about by then will not."""
 _RAISED = 1000
 """Requests a second that the controller manager is allowed in the second run of the job: the default is 20."""
 
@@ -107,22 +109,28 @@ async def _sweep(size: int, bare: Made, extent: _Extent | None) -> list[dict[str
         operator = Operator(cluster.control_plane.kubeconfig, cluster.directory / "operator.log")
         try:
             await operator.start()
-            before = await calls_of(cluster.client)
-            made = await by_sweeps(cluster, observer, sweeps=1, shards=size, seconds=600)
+            before = await operator.calls()
+            used = operator.cpu_s()
+            made = await by_sweeps(cluster, observer, sweeps=1, shards=size, seconds=_LONGEST_S)
+            used = operator.cpu_s() - used
             _tell(f"{what} by the operator: {made.rate:.0f}/s, {made.rate / bare.rate:.2f} of the bare client's")
             rows = [
                 _row(f"{what}: creations, of a bare client's rate", made.rate / bare.rate, "", goal=0.5, at_least=True),
                 {**_row(f"{what}: creations", made.rate, "/s"), "peer": f"bare client {bare.rate:.0f}/s"},
                 _row(f"{what}: from the sweep's creation to its last pod", made.from_asking_s, "s"),
+                {
+                    **_row(f"{what}: CPU time per creation", 1000 * used / size, "ms"),
+                    "peer": f"bare client {1000 * bare.cpu_s / size:.1f} ms",
+                },
             ]
-            await wait_until_running(cluster.client, seconds=600)
+            await wait_until_running(cluster.client, seconds=_LONGEST_S)
             await _until_quiet(operator)
-            calls = (await calls_of(cluster.client)).since(before)
-            rows.append(_row(f"{what}: API calls per pod until all run", calls.total / size, ""))
-            rows.append(_row(f"{what}: status writes until all run", calls.status_writes, ""))
+            calls = (await operator.calls()).since(before)
+            rows.append(_row(f"{what}: API calls per pod until all run", calls.total() / size, ""))
+            rows.append(_row(f"{what}: status writes until all run", calls["update resumablesweeps/status"], ""))
             rows.append(_row(f"{what}: CPU at rest, of a core", await operator.cpu_share(_REST_S), "%"))
             rows.append(_row(f"{what}: memory at rest", operator.memory_mib(), "MiB", goal=200))
-            rows += await _single_rows(what, cluster, observer, count=extent.singles if extent else 10)
+            rows += await _single_rows(what, cluster, observer, operator, count=extent.singles if extent else 10)
             if extent is not None:
                 rows += await _misfortunes(what, extent, cluster, observer, operator)
             rows.append(_row(f"{what}: memory at its highest", operator.memory_mib(peak=True), "MiB", goal=200))
@@ -140,13 +148,15 @@ async def _misfortunes(
     lost = await with_their_nodes(cluster, observer, pods=extent.lost, seconds=120)
     rows = _loss_rows(f"{what}, {extent.lost:,} lost at once with their nodes", lost, goals=(None, 5.0))
     await _until_quiet(operator)
-    before = await calls_of(cluster.client)
+    before = await operator.calls()
     used, began = operator.cpu_s(), time.monotonic()
     churn = await steadily(cluster, observer, rate=20, seconds=extent.churn_s, rest_s=30)
-    share = 100 * (operator.cpu_s() - used) / (time.monotonic() - began)
-    calls = (await calls_of(cluster.client)).since(before)
+    used = operator.cpu_s() - used
+    share, churned = 100 * used / (time.monotonic() - began), len(churn.seconds)
+    calls = (await operator.calls()).since(before)
     rows += _loss_rows(f"{what}, 20 lost a second for {extent.churn_s:.0f} s", churn)
     rows.append(_row(f"{what}, 20 lost a second: CPU of a core", share, "%"))
+    rows.append(_row(f"{what}, 20 lost a second: CPU time per relaunch", 1000 * used / max(1, churned), "ms"))
     rows += _call_rows(f"{what}, 20 lost a second", calls, len(churn.seconds))
     await _until_quiet(operator)
     rows += await _cold_start_rows(what, cluster, observer, operator)
@@ -155,10 +165,12 @@ async def _misfortunes(
     return rows
 
 
-async def _single_rows(what: str, cluster: Cluster, observer: Observer, *, count: int) -> list[dict[str, Any]]:
-    before = await calls_of(cluster.client)
+async def _single_rows(
+    what: str, cluster: Cluster, observer: Observer, operator: Operator, *, count: int
+) -> list[dict[str, Any]]:
+    before = await operator.calls()
     found = await one_by_one(cluster, observer, count=count, seconds=120)
-    calls = (await calls_of(cluster.client)).since(before)
+    calls = (await operator.calls()).since(before)
     rows = _loss_rows(f"{what}, one lost after the other", found, goals=(0.3, 1.0))
     return [*rows, *_call_rows(f"{what}, one lost after the other", calls, len(found.seconds))]
 
@@ -198,6 +210,7 @@ async def _push_rows(
             _row(f"{name}: median", 1000 * ordered[len(ordered) // 2], "ms"),
             _row(f"{name}: 99th percentile", 1000 * ordered[int(0.99 * len(ordered))], "ms"),
             _row(f"{name}: CPU of a core", cpu, "%"),
+            _row(f"{name}: CPU time per report", 10 * cpu * heard.span_s / heard.codes.total(), "ms"),
         ]
     return rows
 
@@ -212,7 +225,7 @@ async def _job(extent: _Extent, *, size: int) -> list[dict[str, Any]]:
             _tell(f"{made.pods:,} of {size:,} pods by an {who}: {made.rate:.0f}/s")
             rows.append(_row(f"{who}: creations, the first {made.pods:,} of {size:,}", made.rate, "/s"))
             if made.pods == size:
-                await wait_until_running(cluster.client, seconds=600)
+                await wait_until_running(cluster.client, seconds=_LONGEST_S)
                 found = await one_by_one(cluster, observer, count=extent.job_singles, seconds=90)
                 rows += _loss_rows(f"{who}, {size:,} pods, one lost after the other", found)
                 lost = await with_their_nodes(cluster, observer, pods=extent.lost, seconds=180)
@@ -227,9 +240,9 @@ async def _many(extent: _Extent) -> list[dict[str, Any]]:
         operator = Operator(cluster.control_plane.kubeconfig, cluster.directory / "operator.log")
         try:
             await operator.start()
-            made = await by_sweeps(cluster, observer, sweeps=sweeps, shards=shards, seconds=600)
+            made = await by_sweeps(cluster, observer, sweeps=sweeps, shards=shards, seconds=_LONGEST_S)
             _tell(f"{what}: {made.rate:.0f}/s")
-            await wait_until_running(cluster.client, seconds=600)
+            await wait_until_running(cluster.client, seconds=_LONGEST_S)
             await _until_quiet(operator)
             rows = [
                 _row(f"{what}: creations", made.rate, "/s"),
@@ -237,7 +250,7 @@ async def _many(extent: _Extent) -> list[dict[str, Any]]:
                 _row(f"{what}: CPU at rest, of a core", await operator.cpu_share(_REST_S), "%"),
                 _row(f"{what}: memory at its highest", operator.memory_mib(peak=True), "MiB", goal=200),
             ]
-            rows += await _single_rows(what, cluster, observer, count=extent.singles)
+            rows += await _single_rows(what, cluster, observer, operator, count=extent.singles)
         finally:
             operator.stop()
     return rows
@@ -301,8 +314,8 @@ def _loss_rows(
 def _call_rows(what: str, calls: Calls, relaunched: int) -> list[dict[str, Any]]:
     if not relaunched:
         return []
-    row = _row(f"{what}: API calls per relaunch", calls.total / relaunched, "")
-    return [{**row, "calls": calls.told()}]
+    row = _row(f"{what}: API calls per relaunch", calls.total() / relaunched, "")
+    return [{**row, "calls": dict(calls)}]
 
 
 def _row(figure: str, value: float, unit: str, *, goal: float | None = None, at_least: bool = False) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.operator_api import Calls, calls_in
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -73,6 +75,11 @@ class Operator:
     def _folder(self) -> Path:
         assert self._process is not None
         return Path("/proc") / str(self._process.pid)
+
+    async def calls(self) -> Calls:
+        """Return what it has asked of the API server since it was started."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/metrics") as answer:
+            return calls_in(await answer.text())
 
     def cpu_s(self) -> float:
         """Return the processor seconds that it has used."""
