@@ -9,9 +9,8 @@ machine's cores that are timed; the digits' items compute.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,8 @@ from trial.ground import Ground, install_operator, local_ground
 
 _ROUNDS = 3
 _SPARE_NODES = 3
+_AT_ONCE = 3
 _WAYS_OF_DIGITS = ("kill", "shutdown", "delete-pod", "exit-0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """Strikes in several ways, all at about the same time."""
-
-    program: Program
-    ways: tuple[str, ...]
-    with_silent_job: bool = False
 
 
 def figures(*, quick: bool = False) -> list[dict[str, Any]]:
@@ -42,12 +33,12 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
     The digits are struck once, in the ways that end within minutes. The Job waits for a silent machine once, for 400 s.
     Neither is there to be quick.
     """
-    rounds = [
-        Round(program=PACER, ways=tuple(WAYS), with_silent_job=not quick and not n)
-        for n in range(1 if quick else _ROUNDS)
+    strikes = [
+        (PACER, way, SIDES if way != SILENCE else (SWEEP,)) for _ in range(1 if quick else _ROUNDS) for way in WAYS
     ]
     if not quick:
-        rounds.append(Round(program=DIGITS, ways=_WAYS_OF_DIGITS))
+        strikes[list(WAYS).index(SILENCE)] = (PACER, SILENCE, SIDES)
+        strikes += [(DIGITS, way, SIDES) for way in _WAYS_OF_DIGITS]
     found: dict[tuple[str, str], list[Outcome]] = {}
     with tempfile.TemporaryDirectory(prefix="rsw-bench-") as directory:
         ground = local_ground(
@@ -56,57 +47,43 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
         testbed = ground.testbed
         assert testbed is not None
         try:
-            images = testbed.push_images(*{each.program.image for each in rounds})
+            images = testbed.push_images(*{program.image for program, _, _ in strikes})
             ground = replace(ground, images={**ground.images, **images})
             install_operator(ground)
-            _pull(ground, [f"spot-{number + 1}" for number in range(_SPARE_NODES)], *images)
+            for number in range(_SPARE_NODES):
+                _pull(ground, f"spot-{number + 1}", *images)
             ground.cluster().create(
                 "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             )
-            with ThreadPoolExecutor(max_workers=len(rounds) * len(WAYS)) as pool:
+            with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+                # What fails is raised when all are over: the others' figures are told by then.
                 under_way = [
-                    begun for number, each in enumerate(rounds) for begun in _begin(each, ground, pool, number=number)
+                    ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{n}", names=names))
+                    for n, (program, way, names) in enumerate(strikes)
                 ]
-                for what, future in under_way:
-                    found.setdefault(what, []).extend(future.result())
+            for what, future in under_way:
+                found.setdefault(what, []).extend(future.result())
         finally:
             testbed.down()
     return [row for (image, way), outcomes in found.items() for row in rows_of(image, way, outcomes)]
 
 
-def _begin(
-    each: Round, ground: Ground, pool: ThreadPoolExecutor, *, number: int
-) -> list[tuple[tuple[str, str], Future[list[Outcome]]]]:
-    """Live through a round; a Job that waits for a silent machine is left waiting."""
+def _struck(ground: Ground, program: Program, way: str, *, node: str, names: tuple[str, ...]) -> list[Outcome]:
     assert ground.testbed is not None
-    testbed = ground.testbed
-    # Before the first strike: a node that comes up takes much of this machine.
-    with ThreadPoolExecutor(max_workers=3) as adding:
-        list(adding.map(lambda way: testbed.add(f"{way}-{number}", spot=True, gpus=0), each.ways))
-    _pull(ground, [f"{way}-{number}" for way in each.ways], each.program.image)
-    begun = {}
-    for way in each.ways:
-        names = SIDES if way != SILENCE or each.with_silent_job else (SWEEP,)
-        begun[way] = pool.submit(outcomes_of, ground, each.program, way, node=f"{way}-{number}", names=names)
-    # What failed is raised when all rounds are over: the others' figures are told by then.
-    wait(future for way, future in begun.items() if way != SILENCE)
-    return [((each.program.image, way), future) for way, future in begun.items()]
+    ground.testbed.add(node, spot=True, gpus=0)
+    _pull(ground, node, program.image)
+    return outcomes_of(ground, program, way, node=node, names=names)
 
 
-def _pull(ground: Ground, nodes: Sequence[str], *images: str) -> None:
-    """Have nodes pull the images of programs, and the sidecar's."""
+def _pull(ground: Ground, node: str, *images: str) -> None:
+    """Have a node pull the images of programs, and the sidecar's: they are there in a pool that is at work."""
     cluster, pods = ground.cluster(), "/api/v1/namespaces/default/pods"
-    for node in nodes:
-        containers = [
-            {"name": name, "image": ground.images[name], "command": ["true"]} for name in ("sidecar", *images)
-        ]
-        spec = {"nodeName": node, "restartPolicy": "Never", "containers": containers}
-        cluster.create(pods, {"metadata": {"name": f"pull-{node}"}, "spec": spec})
-    for node in nodes:
-        pod = f"{pods}/pull-{node}"
-        wait_until(
-            lambda pod=pod: cluster.get(pod)["status"].get("phase") == "Succeeded",  # type: ignore[misc]
-            what=f"{node} to pull images",
-            seconds=240,
-        )
-        cluster.delete(pod, {"gracePeriodSeconds": 0})
+    containers = [{"name": name, "image": ground.images[name], "command": ["true"]} for name in ("sidecar", *images)]
+    spec = {"nodeName": node, "restartPolicy": "Never", "containers": containers}
+    pod = cluster.create(pods, {"metadata": {"name": f"pull-{node}"}, "spec": spec})["metadata"]["name"]
+    wait_until(
+        lambda: cluster.get(f"{pods}/{pod}")["status"].get("phase") == "Succeeded",
+        what=f"{node} to pull images",
+        seconds=240,
+    )
+    cluster.delete(f"{pods}/{pod}", {"gracePeriodSeconds": 0})

@@ -148,7 +148,7 @@ class _Trial:
             seen = [each for side in sides for each in side.follower.workers()]
             return "; ".join(f"{each.pod} on {each.node or 'no node'}: {len(each.ran)}" for each in seen)
 
-        wait_until(have_begun, what=f"{self._name}: {least} items in each pod on its node", seconds=180, clue=clue)
+        wait_until(have_begun, what=f"{self._name}: {least} items in each pod on its node", seconds=300, clue=clue)
 
     def _read_logs_there(self, sides: list[_Side]) -> None:
         # The API shows no log of a node that is cut off, and the kubelet removes it soon after it is healed.
