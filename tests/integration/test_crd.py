@@ -176,6 +176,10 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a parameter without values": ({"items": {"matrix": {"lr": []}}}, ["spec.items.matrix.lr", "at least 1"]),
     "a parameter with a bare value": ({"items": {"matrix": {"lr": 0.1}}}, ["spec.items.matrix.lr", "array"]),
     "a ConfigMap without key": ({"items": {"configMapKeyRef": {"name": "n"}}}, ["configMapKeyRef.key: Required"]),
+    "a ConfigMap of another namespace": (
+        {"items": {"configMapKeyRef": {"name": "../../other/configmaps/items", "key": "k"}}},
+        ["spec.items.configMapKeyRef.name", '"../../other/configmaps/items"', "should match"],
+    ),
     "no checkpoint": ({"checkpoint": ABSENT}, ["spec.checkpoint: Required value"]),
     "no url": ({"checkpoint.url": ABSENT}, ["spec.checkpoint.url: Required value"]),
     "a store nobody knows": (
@@ -266,6 +270,14 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "the operator's variables": (
         {"checkpoint.env": [{"name": "SWEEP_SHARD", "value": "0"}]},
         ["spec.checkpoint.env[0].name", "name is SWEEP_SHARD", "choose another"],
+    ),
+    "a variable that no shell and no pod can have": (
+        {"checkpoint.env": [{"name": "A=B", "value": "0"}]},
+        ["spec.checkpoint.env[0].name", '"A=B"', "should match"],
+    ),
+    "an account that nobody can have": (
+        {"checkpoint.keep": {"generations": 1, "serviceAccountName": "Sweeper!"}},
+        ["spec.checkpoint.keep.serviceAccountName", '"Sweeper!"', "should match"],
     ),
     "a variable twice": ({"checkpoint.env": [ENV, ENV]}, ["spec.checkpoint.env[1]", "Duplicate value"]),
     "a variable of two minds": (

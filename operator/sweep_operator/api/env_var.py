@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from sweep_operator.api.model import ApiModel
 from sweep_operator.api.rule import Rule, checked_by
 
-# Kubernetes' own limits: names are DNS subdomains of 253 characters, keys of ConfigMaps and Secrets have as many.
-ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+# Kubernetes' own limits: names are DNS subdomains of 253 characters, keys of ConfigMaps and Secrets have as many. Only
+# the API server asks for the patterns of names: a sweep from before it did must still be read.
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253),
+    Field(json_schema_extra={"pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"}),
+]
+# All of ASCII that can be printed, but for `=`.
+VariableName = Annotated[
+    str, StringConstraints(min_length=1, max_length=253), Field(json_schema_extra={"pattern": "^[ -<>-~]+$"})
+]
 DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 
 
@@ -91,7 +100,7 @@ class EnvVar(ApiModel):
         )
     )
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    name: VariableName
     """Name of the variable."""
     value: Annotated[str, StringConstraints(max_length=32_768)] | None = None
     """Its value."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 _SWEEPS = "/apis/resumable.dev/v1alpha1"
 PODS = "/api/v1/pods"
 NODES = "/api/v1/nodes"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+_OBJECT_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 
 def node(name: str) -> str:
@@ -48,6 +50,19 @@ def pod(namespace: str, name: str) -> str:
 def config_maps(namespace: str) -> str:
     """Return the collection of a namespace's ConfigMaps."""
     return f"/api/v1/namespaces/{namespace}/configmaps"
+
+
+def config_map(namespace: str, name: str) -> str:
+    """Return one ConfigMap, of which somebody else has written the name.
+
+    Raises
+    ------
+    ValueError
+        Where nothing can have that name: a path with `..` in it would lead into another namespace.
+    """
+    if not _OBJECT_NAME.fullmatch(name):
+        raise ValueError(f"nothing can be called {name!r}: names are lower-case letters, digits, - and . only")
+    return f"{config_maps(namespace)}/{name}"
 
 
 def events(namespace: str) -> str:

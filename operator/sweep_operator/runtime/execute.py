@@ -225,7 +225,9 @@ class Executor:
             return await self._create(sweep, paths.config_maps(sweep.namespace), config_map)
         reference = sweep.manifest["spec"]["items"]["configMapKeyRef"]
         try:
-            there = await self._client.get(f"{paths.config_maps(sweep.namespace)}/{reference['name']}")
+            there = await self._client.get(paths.config_map(sweep.namespace, reference["name"]))
+        except ValueError as error:
+            return self._refused(sweep, refusal_of_items(ApiError(404, str(error)), name=reference["name"]))
         except ApiError as error:
             return self._refused(sweep, refusal_of_items(error, name=reference["name"]))
         if reference["key"] not in {**(there.get("data") or {}), **(there.get("binaryData") or {})}:

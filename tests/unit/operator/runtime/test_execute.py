@@ -225,6 +225,17 @@ async def test_inline_items_are_there_before_the_pod_that_reads_them() -> None:
     assert again.attempts.housekeeping_of(UID)["resolve"].problem == "QuotaExceeded"
 
 
+@pytest.mark.parametrize("name", ["../../b/configmaps/secret", "..", "a/b", "a?b"])
+async def test_items_are_read_from_no_other_namespace(name: str) -> None:
+    desk = Desk(items={"configMapKeyRef": {"name": name, "key": "k"}})
+    # As one was stored before the definition knew what a name is.
+    await desk.execute(CreateHousekeeping(role=Role.RESOLVE))
+    creation = desk.attempts.housekeeping_of(UID)["resolve"]
+    assert desk.api.paths("GET") == []
+    assert creation.problem == "ItemsMissing"
+    assert f"nothing can be called {name!r}" in creation.message
+
+
 @pytest.mark.parametrize("status", [404, 409, 500])
 async def test_a_deletion_that_fails_stops_nothing(desk: Desk, status: int) -> None:
     first, second = (DeletePod(pod=pod(9, name=name), reason="Settled") for name in ("a", "b"))
