@@ -20,7 +20,7 @@ _CONTAINER: dict[str, Any] = {
     "securityContext": {},
     "image": str,
 }
-_FORM: dict[str, Any] = {
+_OF_ATTEMPTS: dict[str, Any] = {
     "metadata": {"labels": {"*": str}, "annotations": {"*": str}},
     "spec": {
         "containers": [_CONTAINER],
@@ -36,11 +36,22 @@ _FORM: dict[str, Any] = {
         "terminationGracePeriodSeconds": int,
     },
 }
+_OF_OTHERS: dict[str, Any] = {
+    "spec": {
+        "containers": [{"securityContext": {}}],
+        **{field: _OF_ATTEMPTS["spec"][field] for field in ("serviceAccountName", "serviceAccount")},
+        **{field: _OF_ATTEMPTS["spec"][field] for field in ("imagePullSecrets", "securityContext")},
+    }
+}
 
 
-def fault_of(template: Any) -> str:
-    """Return what in a template is not of its type, "" where nothing is: the field, its value and the mend."""
-    return next(_faults(template, _FORM, path="spec.template"), "")
+def fault_of(template: Any, *, for_attempts: bool) -> str:
+    """Return what in a template is not of its type, "" where nothing is: the field, its value and the mend.
+
+    The pods beside the attempts' need little of a template: what is wrong with the rest keeps no results from being
+    merged.
+    """
+    return next(_faults(template, _OF_ATTEMPTS if for_attempts else _OF_OTHERS, path="spec.template"), "")
 
 
 def _faults(value: Any, form: Any, *, path: str) -> Iterator[str]:

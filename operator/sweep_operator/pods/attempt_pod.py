@@ -55,15 +55,15 @@ class TemplateInvalid(ValueError):
     """The pod template has not the form of a PodTemplateSpec where a sweep depends on it."""
 
 
-def checked(template: Any) -> Any:
-    """Return the template, of which all is of its type that the operator looks at.
+def checked(template: Any, *, for_attempts: bool) -> Any:
+    """Return the template, of which all is of its type that the operator looks at for such a pod.
 
     Raises
     ------
     TemplateInvalid
         Where something is not; the message names the field, its value and the mend.
     """
-    fault = fault_of(template)
+    fault = fault_of(template, for_attempts=for_attempts)
     if fault:
         raise TemplateInvalid(fault)
     return template
@@ -114,7 +114,7 @@ def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_p
     TemplateInvalid
         Where the template, of which the schema checks little, is not what a PodTemplateSpec is.
     """
-    template = checked(sweep.manifest["spec"]["template"])
+    template = checked(sweep.manifest["spec"]["template"], for_attempts=True)
     try:
         return _pod(sweep, order, template=copy.deepcopy(template), settings=settings, stop_path=stop_path)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

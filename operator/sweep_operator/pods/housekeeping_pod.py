@@ -55,7 +55,7 @@ def housekeeping_pod_for(sweep: Sweep, role: Role, *, settings: PodSettings) -> 
         Where the template is not what a PodTemplateSpec is.
     """
     spec = sweep.manifest["spec"]
-    template = checked(spec["template"])["spec"]
+    template = checked(spec["template"], for_attempts=False)["spec"]
     environment = {
         names_of.STORE_URL: store_url(sweep),
         names_of.NAMESPACE: sweep.namespace,

@@ -99,6 +99,12 @@ def test_the_older_name_of_the_account_counts_where_the_newer_one_is_empty() -> 
     assert built(Role.MERGE, template=both)["spec"]["serviceAccountName"] == "newer"
 
 
+def test_what_it_does_not_need_of_a_template_does_not_matter() -> None:
+    main = {"name": "main", "image": "main:1", "env": 7, "volumeMounts": "none", "lifecycle": []}
+    odd = {"metadata": "none", "spec": {"containers": [main], "nodeSelector": 7, "initContainers": {}}}
+    assert built(Role.MERGE, template=odd)["spec"] == built(Role.MERGE)["spec"]
+
+
 def test_its_name_is_the_same_every_time() -> None:
     assert built(Role.MERGE)["metadata"]["name"] == built(Role.MERGE)["metadata"]["name"]
     assert built(Role.MERGE)["metadata"]["name"] != built(Role.RESOLVE, items={"list": [1]})["metadata"]["name"]
