@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 PREFIX = "resumable_sweep_"
 
@@ -39,6 +39,8 @@ class Families:
     """Makes metrics in a registry of their own, and keeps what was declared."""
 
     def __init__(self) -> None:
+        # Else each counter and histogram has a second series, of when it began, which nobody asks for.
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self.declared: list[Family] = []
 
