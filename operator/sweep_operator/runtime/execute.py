@@ -23,6 +23,7 @@ from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
 from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for, items_config_map
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.runtime.attempts import Attempts
+from sweep_operator.runtime.beside import beside_the_loop
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 REQUESTS_IN_FLIGHT = 50
 CREATING_SECONDS = 2.0
 """So long a look makes pods: thousands of them must not keep the sweep from being looked at when one is lost."""
+
+CREATING_TIMES = 2.0
+"""Or so many times as long as all before that has taken: where looks are slow, most of the time goes to the pods."""
 
 
 @dataclass
@@ -69,6 +73,11 @@ def _has_failed(old: ShardRecord, new: ShardRecord) -> bool:
     if not new.signal or new.signal.is_reclaim or new.signal is Signal.STOPPED or new.state is ShardState.LEAVING:
         return False
     return old.state is ShardState.LEAVING or (old.signal, old.since) != (new.signal, new.since)
+
+
+def _is_the_same(wanted: dict[str, Any], current: dict[str, Any]) -> bool:
+    """Return whether two statuses differ in nothing that must be written at once."""
+    return lasting_part(wanted) == lasting_part(current)
 
 
 class StatusConflict(Exception):
@@ -108,10 +117,11 @@ class Executor:
         """Drop what is known of a sweep that is gone."""
         self._written_at.pop(sweep_uid, None)
 
-    async def execute(self, snapshot: Snapshot, plan: Plan) -> float | None:
+    async def execute(self, snapshot: Snapshot, plan: Plan, *, spent: float = 0.0) -> float | None:
         """Carry `plan` out, and return when to look for the rest of it (Unix seconds), None where nothing was left.
 
-        That may be a part of the status that is not due yet, or pods for which there was no time.
+        That may be a part of the status that is not due yet, or pods for which there was no time; `spent` is how long
+        the look has taken so far (seconds).
 
         Raises
         ------
@@ -120,6 +130,7 @@ class Executor:
         ApiError
             Where the API server did not take the status; nothing else was done then.
         """
+        writing = self._clock()
         sweep, writable_at = await self._write_status(snapshot.sweep, plan)
         orders = [action for action in plan.actions if isinstance(action, CreateAttempt)]
         for order in orders:
@@ -134,7 +145,8 @@ class Executor:
         deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
         # What must not run a moment longer does not wait until a thousand others are made.
         await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds == 0)
-        batch = _Batch(until=self._clock() + CREATING_SECONDS)
+        spent += self._clock() - writing
+        batch = _Batch(until=self._clock() + max(CREATING_SECONDS, CREATING_TIMES * spent))
         await self._all(self._create_attempt(sweep, order, batch) for order in orders)
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
@@ -145,13 +157,14 @@ class Executor:
 
     async def _write_status(self, sweep: Sweep, plan: Plan) -> tuple[Sweep, float | None]:
         """Write the status, and return the sweep with it; what moves all the time may have to wait until a time."""
-        wanted = status_manifest(plan.status, sweep)
+        shards = sweep.spec.shards
+        wanted = await beside_the_loop(shards, status_manifest, plan.status, sweep)
         current = sweep.manifest.get("status") or {}
         after = replace(sweep, status=plan.status)
         if wanted == current:
             return after, None
         due_at = self._written_at.get(sweep.uid, 0.0) + refresh_seconds(sweep.spec.shards)
-        if self._clock() < due_at and lasting_part(wanted) == lasting_part(current):
+        if self._clock() < due_at and await beside_the_loop(shards, _is_the_same, wanted, current):
             return after, due_at
         metadata = {name: value for name, value in sweep.manifest["metadata"].items() if name != "managedFields"}
         body = {**sweep.manifest, "metadata": metadata, "status": wanted}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sweep_operator.decide import decide
 from sweep_operator.kube.client import ApiError
+from sweep_operator.runtime.beside import beside_the_loop
 from sweep_operator.runtime.execute import Executor, StatusConflict
 from sweep_operator.runtime.gather import Gatherer
 from sweep_operator.runtime.metrics import Metrics
@@ -58,13 +59,14 @@ class Reconciler:
             self._queue.add(key, delay=pause)
 
     async def _attempt(self, key: Key) -> str:
+        began = self._clock()
         try:
             snapshot = await self._gatherer.gather(key)
             if snapshot is None:
                 return "gone"
             now = self._clock()
-            plan = decide(snapshot, now)
-            writable_at = await self._executor.execute(snapshot, plan)
+            plan = await beside_the_loop(snapshot.sweep.spec.shards, decide, snapshot, now)
+            writable_at = await self._executor.execute(snapshot, plan, spent=self._clock() - began)
             looks = [at for at in (plan.look_again_at, writable_at) if at is not None]
             if looks:
                 self._queue.add(key, delay=max(0.05, min(looks) - now))

@@ -68,12 +68,14 @@ class Desk:
     def sweep(self) -> Sweep:
         return sweep_of(self.store.get(("ns", "lr")) or {})
 
-    async def execute(self, *actions: Any, status: dict[str, Any] | None = None, **known: Any) -> float | None:
+    async def execute(
+        self, *actions: Any, status: dict[str, Any] | None = None, spent: float = 0.0, **known: Any
+    ) -> float | None:
         sweep = self.sweep
         events = (SweepEvent(reason="Said", message="m"),)
         wanted = replace(sweep.status, **(status if status is not None else {"attempts": 1}))
         plan = Plan(status=wanted, actions=actions, events=events)
-        return await self.executor.execute(snapshot(sweep, **known), plan)
+        return await self.executor.execute(snapshot(sweep, **known), plan, spent=spent)
 
     @property
     def events(self) -> list[str]:
@@ -308,6 +310,21 @@ async def test_pods_for_which_a_look_has_no_time_are_left_to_the_next(desk: Desk
     assert 0 < len(made) < len(orders)
     assert {known[number].version for number in made} == {7}
     assert {known[number] for number in set(known) - set(made)} == {Creation()}, "they are ours, and still to be made"
+
+
+async def test_where_looks_are_slow_most_of_the_time_goes_to_pods(desk: Desk) -> None:
+    def admit(pod: dict[str, Any]) -> dict[str, Any]:
+        desk.now += CREATING_SECONDS
+        return pod
+
+    desk.api.admit = admit
+    orders = [CreateAttempt(shard=0, attempt=number, resumes=False) for number in range(1, 200)]
+    for spent in (0.0, 60.0 * CREATING_SECONDS):
+        desk.attempts.forget(UID)
+        await desk.execute(*orders, spent=spent)
+        known = desk.attempts.of(UID)
+        made = sum(known[number].created_at is not None for number in known)
+        assert made > REQUESTS_IN_FLIGHT + 10 if spent else made <= REQUESTS_IN_FLIGHT + 1
 
 
 async def test_a_quota_that_stays_used_up_is_asked_less_and_less_often(desk: Desk) -> None:
