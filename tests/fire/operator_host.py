@@ -8,6 +8,7 @@ operators die with it.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -50,7 +51,8 @@ class OperatorHost:
         Parameters
         ----------
         flaw:
-            Name of a function in `fire.flaws` that breaks it first; empty for none.
+            Name of a function in `fire.flaws` that breaks it first, `module:function` where it is in another module;
+            empty for none.
         """
         return self._ask({"start": dict(variables), "log": str(log), "flaw": flaw})
 
@@ -87,7 +89,8 @@ def _serve() -> None:
             try:
                 _become_operator(order)
                 if order["flaw"]:
-                    getattr(flaws, order["flaw"])()
+                    module, _, name = order["flaw"].rpartition(":")
+                    getattr(importlib.import_module(module) if module else flaws, name)()
                 code = sweep_operator.__main__.main()
             finally:
                 sys.stderr.flush()

@@ -20,7 +20,7 @@ PHASES = (
     "failed",
     "deleting",
 )
-_WAIT_SECONDS = 180.0
+WAIT_SECONDS = 180.0
 _ROLES = ("resolve", "attempt", "merge")
 _FINALIZER = "example.com/keeps-it"
 RETRY = "resumable.dev/retry"
@@ -121,15 +121,16 @@ class Played:
         """Take the finalizer away that keeps it."""
         self.stage.api.patch(self.path, {"metadata": {"finalizers": None}})
 
-    def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = _WAIT_SECONDS) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, *, seconds: float | None = None) -> None:
         """Wait until `condition` holds.
 
         Raises
         ------
         Stuck
         """
-        if not self.stage.watcher.wait(condition, seconds=seconds):
-            raise Stuck(f"waited {seconds:.0f} s for {what}; {self.told()}")
+        limit = WAIT_SECONDS if seconds is None else seconds
+        if not self.stage.watcher.wait(condition, seconds=limit):
+            raise Stuck(f"waited {limit:.0f} s for {what}; {self.told()}")
 
     def told(self) -> str:
         """Return where the sweep stands, for people."""

@@ -25,7 +25,9 @@ from rig.api import Api, ApiError, RigError
 
 SWEEPS = "/apis/resumable.dev/v1alpha1"
 _QUIET_SECONDS = 4.0
-_RENEWAL_SECONDS = 10.0
+_QUIET_LOOKS = 10
+"""So often the operator is looked at until it is at rest."""
+_RENEWAL_SECONDS = 4.0
 RESIDENTS = "residents"
 """The namespace of the sweeps that stay where they are, and are shown what the API server refuses."""
 _PODS = "pods?labelSelector=resumable.dev%2Fsweep"
@@ -140,7 +142,7 @@ class Stage:
         if not self.operator.is_ready():
             return [*wrong, f"the operator does not answer any more: {self.operator.log()}"]
         # Retention, events and collected pods may still be on their way.
-        for _ in range(10):
+        for _ in range(_QUIET_LOOKS):
             before = self.looks()
             time.sleep(_QUIET_SECONDS)
             restless = self.looks() - before

@@ -10,7 +10,7 @@ from typing import Any
 
 from crash.schedules import Schedule
 from mutations import residents
-from mutations.fields import Field, fields, is_frozen
+from mutations.fields import ANY_ITEM, ANY_KEY, Field, fields, is_frozen
 from mutations.mutation import Mutation, parsed_mutations
 from mutations.played import Played, Stuck
 from mutations.stage import ApiError, Stage
@@ -21,7 +21,9 @@ REVERTED_AT_ONCE = 1
 """`at` of a schedule whose change is taken back before anybody else does anything."""
 _HEEDED_SECONDS = 60.0
 _MEND = "keep it, or create a sweep under another name"
-_ATTEMPTS_MAY_END = ("suspend", "parallelism")
+_ATTEMPTS_MAY_END = ("suspend", "parallelism", "reclaim.")
+_PATTERNS = {ANY_ITEM: r"\[\d+\]", ANY_KEY: r"[.\[][^:]+"}
+"""How the API server writes entries of lists and of maps."""
 _MANY_TIMES = 4
 """So many times as often as an unchanged one a sweep may be written that is changed, beside once a second."""
 
@@ -160,7 +162,7 @@ class Transition:
         if self._phase != "running" or self.outcome != APPLIED:
             return []
         after = self._played.status.get("attempts", 0)
-        asked = any(mutation.field in _ATTEMPTS_MAY_END for mutation in self._mutations)
+        asked = any(mutation.field.startswith(_ATTEMPTS_MAY_END) for mutation in self._mutations)
         return [f"attempts went from {before} to {after}"] if after != before and not asked else []
 
     def _wrong_with_writes(self, seconds: float) -> list[str]:
@@ -209,10 +211,10 @@ def wrong_with_results(status: dict[str, Any], *, reference: str) -> list[str]:
 
 
 def _is_named(field: Field, said: str) -> bool:
-    """Return whether a refusal names the field or one that holds it, as the API server writes paths."""
+    """Return whether a refusal names the field, something in it, or just one that holds it."""
     for end in range(len(field.path), 0, -1):
-        parts = [re.escape(part) if part.isalnum() else r"[^.\s]+" for part in field.path[:end]]
-        path = r"\.?".join(r"(\[\d+\]|[^.\s]+)" if part == r"[^.\s]+" else part for part in parts)
-        if re.search(rf"spec\.{path}", said):
+        path = "".join(_PATTERNS.get(part, rf"\.{re.escape(part)}") for part in field.path[:end])
+        ends = "" if end == len(field.path) else r"(?![\w.\[])"
+        if re.search(rf"\bspec{path}{ends}", said):
             return True
     return False

@@ -1,0 +1,34 @@
+"""Ways to break an operator, to see that the harness notices: each is called in its process before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sweep_operator.pods import attempt_pod, housekeeping_pod
+from sweep_operator.runtime import reconciler, sweep_store
+
+
+def heeds_no_change() -> None:
+    """Look at a sweep again for its pods alone, not because somebody has changed it."""
+    sweep_store._wishes = lambda sweep: sweep["metadata"]["uid"]  # type: ignore[assignment,return-value]
+
+
+def believes_templates() -> None:
+    """Take it for granted that a template is what it should be."""
+
+    def believed(template: Any, *, for_attempts: bool) -> Any:
+        return template
+
+    attempt_pod.checked = believed
+    housekeeping_pod.checked = believed
+
+
+def never_rests() -> None:
+    """Look again at once, though nothing has changed and nothing is due."""
+    decide = reconciler.decide
+
+    def restless(snapshot: Any, now: float) -> Any:
+        return replace(decide(snapshot, now), look_again_at=now)
+
+    reconciler.decide = restless
