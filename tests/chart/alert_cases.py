@@ -180,6 +180,7 @@ CASES = (
         what="nodes may not be read, and a quota is used up",
         series={
             'resumable_sweep_api_requests_total{verb="list",resource="nodes",code="403"}': failing(1),
+            'resumable_sweep_api_requests_total{verb="get",resource="priorityclasses",code="403"}': failing(1),
             'resumable_sweep_api_requests_total{verb="create",resource="pods",code="403"}': failing(1),
             'resumable_sweep_api_requests_total{verb="dry-run",resource="pods",code="403"}': failing(1),
         },
