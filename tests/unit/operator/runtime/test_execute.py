@@ -388,6 +388,15 @@ async def test_each_failure_is_counted_once_by_signal(before: ShardRecord, after
     assert total == counted == (sampled(desk, "resumable_sweep_failures_total", signal=after.signal) or 0)
 
 
+@pytest.mark.parametrize("phase", ["Complete", "Failed"])
+async def test_the_end_of_a_sweep_is_counted_once(desk: Desk, phase: str) -> None:
+    sweep = replace(desk.sweep, status=replace(desk.sweep.status, phase="Running"))
+    over = replace(sweep, status=replace(sweep.status, phase=phase))
+    for before, after in ((sweep, sweep), (sweep, over), (over, over)):
+        await desk.executor.execute(snapshot(before), Plan(status=after.status))
+    assert sampled(desk, "resumable_sweep_sweeps_ended_total", phase=phase) == 1
+
+
 async def test_writes_are_counted(desk: Desk) -> None:
     desk.api.refuse[f"POST {PODS}"] = [ApiError(403, "exceeded quota: pods")]
     await desk.execute(ORDER)
