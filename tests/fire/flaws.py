@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from sweep_operator.decide import sweep as decided
-from sweep_operator.kube.informer import Informer
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.runtime import gather
 from sweep_operator.runtime.gather import Gatherer
+from sweep_operator.runtime.reconciler import Reconciler
 
 
 def uses_numbers_again() -> None:
@@ -40,18 +40,12 @@ def believes_its_cache() -> None:
     gather.missing.__globals__["CACHE_LAG_SECONDS"] = 0.0
 
 
-def misses_what_went_between_watches() -> None:
-    """Compare nothing when a collection is listed anew."""
-    listing = Informer._list
+def gives_up_at_an_error() -> None:
+    """Leave a sweep alone whose look has failed, until something about it changes."""
+    look = Reconciler._attempt
 
-    async def blind(informer: Any) -> str:
-        there = dict(informer._objects)
-        drop, informer._drop = informer._drop, lambda key: None
-        try:
-            return await listing(informer)
-        finally:
-            informer._drop = drop
-            for key, view in there.items():
-                informer._objects.setdefault(key, view)
+    async def once(reconciler: Any, key: Any) -> str:
+        result = await look(reconciler, key)
+        return "done" if result == "api-error" else result
 
-    Informer._list = blind  # type: ignore[method-assign]
+    Reconciler._attempt = once  # type: ignore[method-assign]

@@ -35,7 +35,7 @@ def test_a_cache_that_is_believed() -> None:
     assert any("with which nothing is wrong" in text for text in wrong), wrong
 
 
-def test_an_end_that_was_missed_between_two_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stand, "STILL_SECONDS", 8.0)
-    wrong = tried(parsed_schedule("operator-drop/node/30/gap-pods/0"), flaw="misses_what_went_between_watches")
-    assert any("waited for in vain" in text for text in wrong), wrong
+def test_an_error_after_which_nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stand, "STILL_SECONDS", 5.0)
+    schedule = parsed_schedule("operator-refused/node/1/500-replace-status/1")
+    assert any("waited for in vain" in text for text in tried(schedule, flaw="gives_up_at_an_error"))

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,8 @@ def sweep(control_plane: ControlPlane, api: Api, player: Player, operator: Opera
     namespace = f"played-{next(_namespaces)}"
     make_namespace(api, namespace)
     player.play(namespace)
-    yield Sweep(
-        KeptApi(control_plane.kubeconfig), namespace, clue=lambda: f"{player.wrong(namespace)} {operator.log()}"
-    )
+    with closing(KeptApi(control_plane.kubeconfig)) as asked:
+        yield Sweep(asked, namespace, clue=lambda: f"{player.wrong(namespace)} {operator.log()}")
     assert [*player.wrong(namespace), *player.beside(namespace)] == []
 
 
