@@ -41,7 +41,8 @@ def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, r
     Items are lost when an attempt restores fewer than the one before it had recorded: they were on the reclaimed node
     alone, and run again. Never lost is what was durable, unless the store itself is damaged.
     """
-    if not record.node and pod is not None and pod.node and incarnation:
+    if pod is not None and pod.node and not record.incarnation and (incarnation or not record.node):
+        # Its name alone where nodes cannot be seen: it is told to people, and that an attempt was placed is known.
         record = record.changed(node=f"{pod.node}/{incarnation}")
     if report is None:
         return Progress(record)

@@ -127,7 +127,7 @@ class Gate:
     async def forbidden(self, sweep: Sweep, pods: Iterable[PodView]) -> dict[str, Problem]:
         """Return which of a sweep's pods must go, by UID, and why.
 
-        Where the status tells of an attempt's machine or restore, an earlier look has seen its pod, and found nothing
+        Where the status tells of an attempt's node or restore, an earlier look has seen its pod, and found nothing
         against it. It is not asked about again: what was allowed when it was made may not be so any more.
 
         Raises
@@ -135,13 +135,16 @@ class Gate:
         ApiError
             Where that cannot be told at present.
         """
-        records = sweep.status.records
-        seen = {record.attempt for record in records if record.node or record.base}
+        seen = {record.attempt for record in sweep.status.records if record.node or record.base}
+        judged: dict[tuple[Role, Claims], Refusal | None] = {}
         found = {}
         for pod in pods:
             if pod.is_terminal or (pod.role is Role.ATTEMPT and pod.attempt in seen):
                 continue
-            refusal = await self._refusal_of_admitted(pod.claims, sweep, pod.role)
+            kind = (pod.role, pod.claims)
+            if kind not in judged:
+                judged[kind] = await self._refusal_of_admitted(pod.claims, sweep, pod.role)
+            refusal = judged[kind]
             if refusal is not None:
                 self._note_untruth(sweep, pod.role, refusal)
                 found[pod.uid] = Problem(reason=refusal.reason, message=refusal.message)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from builders import pod, record, report, restore
+from builders import NODE, pod, record, report, restore
 
 from resumable_sweep.contract.outcome import Outcome
 from resumable_sweep.contract.report import Stage
@@ -12,6 +12,15 @@ from sweep_operator.decide.progress import made_progress, newest_report, progres
 
 def said(**fields: Any) -> Outcome:
     return Outcome("Said", "", {"run_id": "r", "shard": 0, "attempt": 1, "stage": "sealed", "sequence": 1, **fields})
+
+
+def test_a_node_that_cannot_be_seen_is_known_by_its_name_until_it_can() -> None:
+    unseen = progress_of(record(), pod=pod(), incarnation="", report=None).record
+    assert (unseen.node_name, unseen.incarnation) == (NODE, "")
+    seen = progress_of(unseen, pod=pod(), incarnation="abc", report=None).record
+    assert (seen.node_name, seen.incarnation) == (NODE, "abc")
+    assert progress_of(seen, pod=pod(), incarnation="", report=None).record == seen
+    assert progress_of(seen, pod=pod(), incarnation="def", report=None).record == seen
 
 
 def test_the_latest_word_counts_pushed_or_left_behind() -> None:

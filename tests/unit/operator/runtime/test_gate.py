@@ -170,6 +170,13 @@ async def test_every_pod_that_the_caches_show_is_looked_at_once(entrance: Entran
     assert entrance.api.requests == []
 
 
+async def test_a_class_is_asked_for_once_for_all_pods_that_have_it(entrance: Entrance) -> None:
+    entrance.api.objects[CLASS] = {"globalDefault": False}
+    pods = [view(number, shard=number, claims=Claims(priority_class="everybody")) for number in range(100)]
+    assert len(await entrance.gate.forbidden(entrance.sweep, pods)) == 100
+    assert entrance.api.paths("GET") == [CLASS]
+
+
 async def test_a_class_that_nobody_can_ask_for_just_now_ends_no_pod(entrance: Entrance) -> None:
     entrance.api.refuse[CLASS] = [ApiError(500, "no")] * 2
     pods = [view(claims=Claims(priority_class="everybody"))]
