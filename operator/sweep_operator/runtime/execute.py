@@ -163,8 +163,10 @@ class Executor:
         after = replace(sweep, status=plan.status)
         if wanted == current:
             return after, None
-        due_at = self._written_at.get(sweep.uid, 0.0) + refresh_seconds(sweep.spec.shards)
-        if self._clock() < due_at and await beside_the_loop(shards, _is_the_same, wanted, current):
+        pause = refresh_seconds(shards)
+        due_at = self._written_at.get(sweep.uid, 0.0) + pause
+        # A clock that was set back must not hold anything back for longer.
+        if 0 < due_at - self._clock() <= pause and await beside_the_loop(shards, _is_the_same, wanted, current):
             return after, due_at
         metadata = {name: value for name, value in sweep.manifest["metadata"].items() if name != "managedFields"}
         body = {**sweep.manifest, "metadata": metadata, "status": wanted}

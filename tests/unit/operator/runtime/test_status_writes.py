@@ -110,6 +110,16 @@ async def test_what_was_held_back_is_written_in_the_end() -> None:
     assert "shards 0-2,6-199" in healthy(cluster)["message"]
 
 
+async def test_a_clock_that_was_set_back_holds_nothing_back() -> None:
+    cluster = Cluster(200)
+    for _ in range(2):
+        await cluster.look()
+    cluster.now -= 3600
+    cluster.running = {3}
+    await cluster.look()
+    assert cluster.status["running"] == 1
+
+
 async def test_another_reason_and_a_verdict_are_written_at_once() -> None:
     cluster = Cluster(200)
     await cluster.look()
