@@ -36,7 +36,7 @@ test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, 
 
 test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
 	@mkdir -p $(COVERAGE)
-	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults -m "not matrix" $(ARGS)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults tests/mutations -m "not matrix" $(ARGS)
 
 test-outage: $(READY) ## Take the API server away from the operator for ten minutes: frozen, and killed
 	$(PYTEST) -v tests/integration/sweeps/test_outage.py -m matrix $(ARGS)
@@ -52,7 +52,7 @@ test-clients: $(READY) ## Run other people's programs on real kubelets, and take
 	@bash tests/require-root.sh "make test-clients"
 	$(PYTEST) -v tests/e2e/sweeps/test_clients.py $(ARGS)
 
-test-faults: $(READY) ## Try every fault, on library, sidecar and store: an hour. Some: make test-faults ARGS="--help"
+test-faults: $(READY) ## Try every fault, on library, sidecar, store and operator: hours. Some: make test-faults ARGS="--help"
 	PYTHONPATH=tests/testbed:tests $(BIN)/python -m crash $(ARGS)
 
 test-compat: $(COMPAT_READY) ## Run the tests with the published packages whose checkpoints are read and written
