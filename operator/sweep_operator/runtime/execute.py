@@ -346,13 +346,17 @@ class Executor:
                 raise
 
     async def _all(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
-        async def bounded(piece: Coroutine[Any, Any, None]) -> None:
-            async with self._in_flight:
-                await piece
+        # Ten thousand tasks that wait for their turn would take more memory than all that is known of their pods.
+        pieces = iter(work)
+
+        async def worker() -> None:
+            for piece in pieces:
+                async with self._in_flight:
+                    await piece
 
         async with asyncio.TaskGroup() as group:
-            for piece in work:
-                group.create_task(bounded(piece))
+            for _ in range(REQUESTS_IN_FLIGHT):
+                group.create_task(worker())
 
     def _tell_reclaim(self, sweep: Sweep, order: CreateAttempt, reclaim: Reclaim, created_at: float) -> None:
         seconds = max(0.0, created_at - reclaim.time)

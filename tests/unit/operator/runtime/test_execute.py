@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -310,6 +311,20 @@ async def test_pods_for_which_a_look_has_no_time_are_left_to_the_next(desk: Desk
     assert 0 < len(made) < len(orders)
     assert {known[number].version for number in made} == {7}
     assert {known[number] for number in set(known) - set(made)} == {Creation()}, "they are ours, and still to be made"
+
+
+async def test_what_waits_for_its_turn_takes_no_task_each(desk: Desk) -> None:
+    most = 0
+
+    def admit(pod: dict[str, Any]) -> dict[str, Any]:
+        nonlocal most
+        most = max(most, len(asyncio.all_tasks()))
+        return pod
+
+    desk.api.admit = admit
+    await desk.execute(*(CreateAttempt(shard=0, attempt=number, resumes=False) for number in range(1, 400)))
+    assert len(desk.attempts.of(UID)) == 399
+    assert most <= REQUESTS_IN_FLIGHT + 1
 
 
 async def test_where_looks_are_slow_most_of_the_time_goes_to_pods(desk: Desk) -> None:
