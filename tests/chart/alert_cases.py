@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MINUTES = 450
-ONSET = 370
+ONSET = 70
 """The minute at which things change."""
+LATE = 370
+"""The same, where it takes six hours to see that nothing does."""
 
 
 def steady(value: float) -> str:
@@ -76,13 +78,14 @@ CALM: Mapping[str, str] = {
 class Case:
     """What is otherwise than when all is calm, and what then fires: alone, `minutes` after the onset and not before.
 
-    `labels` are those that the alert has beside its severity. Where `fires` is empty all stays silent.
+    `labels` are those that the alert has beside its severity. Where `fires` is empty all stays silent for an hour.
     """
 
     what: str
     series: Mapping[str, str | None]
     fires: str = ""
     minutes: int = 0
+    onset: int = ONSET
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -263,14 +266,16 @@ CASES = (
     ),
     Case(
         what="no item is stored any more",
-        series={ITEMS_DONE: f"0+1x{ONSET - 361} {ONSET - 360}x{MINUTES}"},
+        series={ITEMS_DONE: f"0+1x{LATE - 361} {LATE - 360}x{MINUTES}"},
         fires="ResumableSweepNoProgress",
         minutes=5,
+        onset=LATE,
         labels=OF_SWEEP,
     ),
     Case(
         what="nobody knows how many items there are",
         series={ITEMS_DONE: steady(0), f"resumable_sweep_items{{{SWEEP}}}": None},
+        onset=LATE,
     ),
     Case(
         what="a sweep is suspended",
@@ -278,10 +283,12 @@ CASES = (
             ITEMS_DONE: steady(9),
             f"resumable_sweep_running_attempts{{{SWEEP}}}": steady(0),
         },
+        onset=LATE,
     ),
     Case(
         what="a sweep has just begun",
-        series={ITEMS_DONE: f"_x{ONSET} 0x{MINUTES - ONSET}"},
+        series={ITEMS_DONE: f"_x{LATE} 0x{MINUTES - LATE}"},
+        onset=LATE,
     ),
     Case(
         what="a sweep waits for room",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart.alert_cases import CALM, CASES, MINUTES, ONSET, Case
+from chart.alert_cases import CALM, CASES, Case
 from chart.helm import CHART, Helm
 from rig.binaries import binary
 from rig.progress import keep_quiet
@@ -45,9 +45,9 @@ def _series(case: Case) -> list[dict[str, str]]:
 
 def _expected(case: Case) -> list[dict[str, Any]]:
     firing = 'ALERTS{alertstate="firing"}'
-    minutes = [ONSET - 1, ONSET + case.minutes - 1]
+    minutes = [case.onset - 1, case.onset + case.minutes - 1]
     if not case.fires:
-        minutes = list(range(ONSET, MINUTES, 3))
+        minutes = list(range(case.onset, case.onset + 60, 3))
     nothing = [{"expr": firing, "eval_time": f"{minute}m", "exp_samples": []} for minute in minutes]
     if not case.fires:
         return nothing
@@ -58,7 +58,7 @@ def _expected(case: Case) -> list[dict[str, Any]]:
         **case.labels,
     }
     said = ",".join(f'{name}="{value}"' for name, value in labels.items())
-    fires = {"expr": firing, "eval_time": f"{ONSET + case.minutes}m"}
+    fires = {"expr": firing, "eval_time": f"{case.onset + case.minutes}m"}
     return [*nothing, {**fires, "exp_samples": [{"labels": f"ALERTS{{{said}}}", "value": 1}]}]
 
 
