@@ -219,9 +219,11 @@ def given_ground(
     )
 
 
-def install_operator(ground: Ground, *, namespace: str = "resumable-sweep", release: str = "resumable-sweep") -> None:
-    """Install the chart, or upgrade it, and wait until the operator is ready."""
-    values = []
+def install_operator(
+    ground: Ground, *, namespace: str = "resumable-sweep", release: str = "resumable-sweep", replicas: int = 1
+) -> None:
+    """Install the chart, or upgrade it, and wait until so many operators are ready, and no others are left."""
+    values = ["--set", f"operator.replicas={replicas}"]
     for part in ("operator", "sidecar"):
         registry, repository, tag = split_reference(ground.images[part])
         values += ["--set-string", f"{part}.image.registry={registry}"]
@@ -234,7 +236,7 @@ def install_operator(ground: Ground, *, namespace: str = "resumable-sweep", rele
     def is_ready() -> bool:
         found = cluster.get(f"/apis/apps/v1/namespaces/{namespace}/deployments")["items"]
         return bool(found) and all(
-            each["status"].get("readyReplicas", 0) >= 1
+            each["status"].get("readyReplicas", 0) == each["spec"]["replicas"]
             and each["status"].get("observedGeneration") == each["metadata"]["generation"]
             and each["status"].get("updatedReplicas", 0) == each["status"].get("replicas", 0)
             for each in found

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from trial.cluster import wait_until
+from trial.ground import install_operator
 from trial.script import after_items, strike
 
 pytestmark = pytest.mark.e2e
 
 OPERATOR = "/api/v1/namespaces/resumable-sweep/pods"
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/resumable-sweep/leases/resumable-sweep"
 
 
 def test_the_operator_is_killed_while_a_node_goes(start: Any, judge: Any, ground: Any) -> None:
@@ -25,6 +28,29 @@ def test_the_operator_is_killed_while_a_node_goes(start: Any, judge: Any, ground
     judge(trial, [struck])
     after = {pod["metadata"]["uid"] for pod in cluster.get(OPERATOR)["items"]}
     assert not before & after
+    numbers = [seen.attempt for seen in trial.observer.attempts()]
+    assert len(numbers) == len(set(numbers))
+
+
+@pytest.fixture
+def two_operators(ground: Any) -> Iterator[None]:
+    install_operator(ground, replicas=2)
+    yield
+    install_operator(ground)
+
+
+def test_the_one_that_decides_is_killed_while_a_node_goes(
+    two_operators: None, start: Any, judge: Any, ground: Any
+) -> None:
+    trial = start()
+    wait_until(after_items(trial.sweep, 5), what="five durable items", seconds=120)
+    cluster = ground.cluster()
+    holder = cluster.get(LEASE)["spec"]["holderIdentity"]
+    cluster.delete(f"{OPERATOR}/{holder}", {"gracePeriodSeconds": 0})
+    struck = strike(trial.sweep, ground, trial.observer, how="kill")
+    judge(trial, [struck])
+    assert cluster.get(LEASE)["spec"]["holderIdentity"] not in ("", holder)
+    assert len(cluster.get(OPERATOR)["items"]) == 2
     numbers = [seen.attempt for seen in trial.observer.attempts()]
     assert len(numbers) == len(set(numbers))
 
