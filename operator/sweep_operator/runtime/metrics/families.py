@@ -40,7 +40,7 @@ class Families:
 
     def __init__(self) -> None:
         # Else each counter and histogram has a second series, of when it began, which nobody asks for.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.declared: list[Family] = []
 
