@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from crash.schedules import Kind, Schedule
 from mutations.fields import fields
 from mutations.mutation import mutations_of
-from mutations.played import PHASES
+from mutations.played import CREATED, PHASES
 from mutations.stage import Stage, running
 from mutations.sweeps import sweep_with
 
@@ -88,6 +88,21 @@ def _tried_by_hand(schedule: Schedule) -> list[str]:
         return tried_by_hand(stage, namespace, schedule)
 
 
+def _anew() -> Iterable[Schedule]:
+    """Every way to change every field of which a sweep can be created as well."""
+    for field in fields():
+        for mutation in mutations_of(field, sweep_with(str(field))):
+            yield Schedule("created", CREATED, 0, str(mutation), 0)
+
+
+def _tried_anew(schedule: Schedule) -> list[str]:
+    from mutations.creation import tried_anew
+
+    (stage,) = _on
+    with stage.namespace() as namespace:
+        return tried_anew(stage, namespace, schedule)
+
+
 def _rest() -> Iterable[Schedule]:
     yield Schedule("mutation-rest", "all", 0, "", 0)
 
@@ -105,7 +120,7 @@ def _tried_rest(schedule: Schedule) -> list[str]:
 
 def came_to(stage: Stage) -> dict[str, dict[str, int]]:
     """Return how many transitions of each phase were refused, applied, or named by a condition."""
-    counted: dict[str, Counter[str]] = {phase: Counter() for phase in PHASES}
+    counted: dict[str, Counter[str]] = {phase: Counter() for phase in (*PHASES, CREATED)}
     for schedule, outcome, _ in stage.found:
         counted[schedule.split("/")[1]][outcome] += 1
     return {phase: dict(outcomes) for phase, outcomes in counted.items()}
@@ -115,6 +130,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("mutation", _singles, _tried),
     Kind("mutation-way", _every_way, _tried),
     Kind("mutation-pair", _pairs, _tried),
+    Kind("created", _anew, _tried_anew),
     Kind("by-hand", _by_hand, _tried_by_hand),
     Kind("mutation-rest", _rest, _tried_rest),
 )

@@ -20,6 +20,8 @@ PHASES = (
     "failed",
     "deleting",
 )
+CREATED = "created"
+"""Instead of a phase: the sweep is created so."""
 WAIT_SECONDS = 180.0
 _ROLES = ("resolve", "attempt", "merge")
 _FINALIZER = "example.com/keeps-it"

@@ -82,8 +82,8 @@ def test_results_must_be_those_of_an_unchanged_sweep() -> None:
 @pytest.mark.parametrize(
     ("flaw", "schedule", "said"),
     [
-        ("heeds_no_change", "mutation/complete/0/parallelism=least/0", "the operator to heed generation 2"),
-        ("believes_templates", "mutation/unresolved/0/template.spec.securityContext=type/0", "a look failed"),
+        ("tells_of_no_change", "mutation/complete/0/parallelism=least/0", "the operator to heed generation 2"),
+        ("believes_templates", "created/created/0/template.spec.securityContext=type/0", "a look failed"),
         ("never_rests", "mutation-rest/all/0//0", "looks within"),
     ],
 )

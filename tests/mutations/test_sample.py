@@ -11,7 +11,7 @@ from mutations.kinds import AT_A_TIME, KINDS, on_stage
 
 pytestmark = pytest.mark.integration
 SEED = 11
-_OF_EACH = {"mutation": 9, "mutation-way": 9, "mutation-pair": 4, "by-hand": 6, "mutation-rest": 1}
+_OF_EACH = {"mutation": 9, "mutation-way": 9, "mutation-pair": 4, "created": 4, "by-hand": 6, "mutation-rest": 1}
 _TRIED = {kind.name: kind.tried for kind in KINDS}
 
 

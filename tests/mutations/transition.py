@@ -125,22 +125,11 @@ class Transition:
         return self._played.phase == "Complete" or (seen is not None and seen.gone)
 
     def _is_amiss(self) -> bool:
-        return bool(self._complaint())
-
-    def _complaint(self) -> dict[str, Any]:
-        """Return the condition that says what keeps the sweep from its end."""
-        played = self._played
-        if not played.has_heeded():
-            return {}
-        for kind, status in (("Failed", "True"), ("Suspended", "True"), ("Healthy", "False")):
-            found = played.condition(kind)
-            if found.get("status") == status:
-                return played.condition("Complete") if kind == "Failed" else found
-        return {}
+        return bool(complaint_of(self._played))
 
     def _reverted(self) -> list[str]:
         played = self._played
-        complaint = self._complaint()
+        complaint = complaint_of(played)
         self.outcome, self.said = CONDITION, f"{complaint.get('reason')}: {complaint.get('message')}"
         wrong = wrong_with_condition(self._mutations, complaint)
         had_failed = played.phase == "Failed"
@@ -170,6 +159,17 @@ class Transition:
         if seen is None or not usual or seen.versions <= _MANY_TIMES * usual + seconds:
             return []
         return [f"{seen.versions} versions of the sweep within {seconds:.0f} s, an unchanged one has {usual}"]
+
+
+def complaint_of(played: Played) -> dict[str, Any]:
+    """Return the condition that says what keeps a sweep from its end, {} where none does."""
+    if not played.has_heeded():
+        return {}
+    for kind, status in (("Failed", "True"), ("Suspended", "True"), ("Healthy", "False")):
+        found = played.condition(kind)
+        if found.get("status") == status:
+            return played.condition("Complete") if kind == "Failed" else found
+    return {}
 
 
 def wrong_with_refusal(mutations: Sequence[Mutation], error: ApiError) -> list[str]:
