@@ -7,26 +7,34 @@ from contextlib import contextmanager
 
 from fire.api import KeptApi
 from rig.api import Api, ApiError, wait_until
-from rig.control_plane import ControlPlane
+from rig.binaries import binaries
+from rig.control_plane import ControlPlane, controller_manager, running
 from sweep_operator.api import GROUP, PLURAL
 from sweep_operator.api.crd import custom_resource_definition
 
+_MANAGER = "kube-controller-manager"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @contextmanager
 def running_cluster() -> Iterator[ControlPlane]:
     """A running control plane; start it from the main thread."""
-    with ControlPlane(controllers=True) as running:
-        api = running.api
-        api.create(_DEFINITIONS, custom_resource_definition())
+    with ControlPlane() as server:
+        _establish_definition(server.api)
+        # Not before: of a definition that comes later the garbage collector hears up to half a minute later.
+        manager = controller_manager(server.layout, binaries([_MANAGER])[_MANAGER])
+        with running(manager, server.layout.directory):
+            yield server
 
-        def is_established() -> bool:
-            conditions = api.get(f"{_DEFINITIONS}/{PLURAL}.{GROUP}")["status"].get("conditions") or ()
-            return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
 
-        wait_until(is_established, what="the definition to be established", seconds=30)
-        yield running
+def _establish_definition(api: Api) -> None:
+    api.create(_DEFINITIONS, custom_resource_definition())
+
+    def is_established() -> bool:
+        conditions = api.get(f"{_DEFINITIONS}/{PLURAL}.{GROUP}")["status"].get("conditions") or ()
+        return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+
+    wait_until(is_established, what="the definition to be established", seconds=30)
 
 
 def make_namespace(api: Api | KeptApi, name: str) -> None:

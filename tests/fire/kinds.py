@@ -71,10 +71,11 @@ def _lost() -> Iterator[Schedule]:
 
 
 def _travels() -> Iterator[Schedule]:
+    """Back to the beginning where the seed is 0, else by chance."""
     for script in SCRIPTS:
         for at in range(2, _count(script).writes + 1):
             for how in ("all", *_WATCHED):
-                yield Schedule("operator-travel", script, at, how)
+                yield Schedule("operator-travel", script, at, how, at % 3)
 
 
 def _drops() -> Iterator[Schedule]:
@@ -113,13 +114,13 @@ def _strike_of(schedule: Schedule, stand: Stand) -> Strike:
         return LostAnswer(at)
     if kind == "operator-travel":
         resources = _WATCHED if how == "all" else (how,)
-        rng = schedule.rng
+        rng = schedule.rng if schedule.seed else None
         return Travel(
             at,
             again=stand.again,
             namespace=stand.namespace,
             resources=resources,
-            back=lambda length: rng.randint(1, max(1, length)),
+            back=lambda length: rng.randint(1, max(1, length)) if rng else length,
         )
     if kind == "operator-drop":
         way, resource = how.split("-")

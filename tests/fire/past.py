@@ -31,8 +31,8 @@ class Past:
         self._selector = selector
         self._belongs = belongs
         self._events: list[Json] = []
-        self._went_back_at = 0.0
         self._went_back_to: int | None = None
+        self._listed_at: float | None = None
 
     async def record(self) -> None:
         """Record until cancelled."""
@@ -47,11 +47,13 @@ class Past:
 
     def go_back(self, by: int) -> None:
         """Show from now on what was there so many events ago, and what has happened since bit by bit."""
-        self._went_back_at = time.monotonic()
         self._went_back_to = max(0, len(self._events) - by)
+        self._listed_at = None
 
     def listed(self) -> bytes:
-        """Return the answer to a LIST."""
+        """Return the answer to a LIST; from the first one on that shows the past, time goes on."""
+        if self._listed_at is None:
+            self._listed_at = time.monotonic()
         shown = self._shown()
         there: dict[tuple[str, str], Json] = {}
         for event in self._events[:shown]:
@@ -76,7 +78,9 @@ class Past:
     def _shown(self) -> int:
         if self._went_back_to is None:
             return len(self._events)
-        steps = int(max(0.0, time.monotonic() - self._went_back_at - HELD_SECONDS) / STEP_SECONDS)
+        if self._listed_at is None:
+            return self._went_back_to
+        steps = int(max(0.0, time.monotonic() - self._listed_at - HELD_SECONDS) / STEP_SECONDS)
         if self._went_back_to + steps >= len(self._events):
             self._went_back_to = None
             return len(self._events)

@@ -207,7 +207,7 @@ class Travel(Kill):
     Parameters
     ----------
     back:
-        From how many events there were to how many are taken back.
+        From how many events there were so far to how many of them are taken back.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ def test_an_attempt_number_used_again() -> None:
 
 
 def test_a_cache_that_is_believed() -> None:
-    wrong = tried(parsed_schedule("operator-travel/node/8/pods/0"), flaw="believes_its_cache")
+    wrong = tried(parsed_schedule("operator-travel/node/9/pods/0"), flaw="believes_its_cache")
     assert any("with which nothing is wrong" in text for text in wrong), wrong
 
 
