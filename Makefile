@@ -36,7 +36,7 @@ test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, 
 
 test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
 	@mkdir -p $(COVERAGE)
-	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults tests/mutations -m "not matrix" $(ARGS)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults tests/fire tests/mutations -m "not matrix" $(ARGS)
 
 test-outage: $(READY) ## Take the API server away from the operator for ten minutes: frozen, and killed
 	$(PYTEST) -v tests/integration/sweeps/test_outage.py -m matrix $(ARGS)
