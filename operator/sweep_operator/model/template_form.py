@@ -7,18 +7,24 @@ operator has to make one of it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
-# A type; {name: form} with what else there may be, {"*": form} for all names; [form] for all entries.
+# What it does not match is no quantity; not all that it matches is one (k8s.io/apimachinery, pkg/api/resource). The API
+# server says of such a text that it is none, and not where it stands.
+_QUANTITY = re.compile(r"[+-]?[0-9.]+[eEinumkKMGTP]*[-+]?[0-9]*")
+
+# A type, or _QUANTITY; {name: form} with what else there may be, {"*": form} for all names; [form] for all entries.
 _CONTAINER: dict[str, Any] = {
     "env": [{}],
     "volumeMounts": list,
     "lifecycle": {},
     "securityContext": {},
     "image": str,
+    "resources": {"limits": {"*": _QUANTITY}, "requests": {"*": _QUANTITY}},
 }
 _OF_ATTEMPTS: dict[str, Any] = {
     "metadata": {"labels": {"*": str}, "annotations": {"*": str}},
@@ -55,6 +61,10 @@ def fault_of(template: Any, *, for_attempts: bool) -> str:
 
 
 def _faults(value: Any, form: Any, *, path: str) -> Iterator[str]:
+    if isinstance(form, re.Pattern):
+        if isinstance(value, bool) or not form.fullmatch(str(value)):
+            yield f"{path} is {json.dumps(value)[:64]} and must be a quantity, such as 500m or 2Gi"
+        return
     kind = form if isinstance(form, type) else type(form)
     if not isinstance(value, kind) or isinstance(value, bool):
         yield f"{path} is {json.dumps(value)[:64]} and must be {_KINDS[kind]}, as core/v1 has it"

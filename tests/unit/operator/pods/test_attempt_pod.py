@@ -334,7 +334,12 @@ MISSHAPEN: dict[str, tuple[dict[str, Any], str]] = {
         template(pod={"terminationGracePeriodSeconds": "1m"}),
         'terminationGracePeriodSeconds is "1m" and must be a whole number',
     ),
-    "a user that is true": (
+    "a quantity that is empty": (
+        template(resources={"requests": {"cpu": ""}}),
+        'spec.template.spec.containers[0].resources.requests.cpu is "" and must be a quantity',
+    ),
+    "a quantity in words": (template(resources={"limits": {"memory": "much"}}), 'limits.memory is "much" and must be'),
+    "a selector that is true": (
         template(pod={"nodeSelector": {"gpu": True}}),
         "spec.template.spec.nodeSelector.gpu is true and must be a text",
     ),
@@ -345,6 +350,12 @@ MISSHAPEN: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_template_that_is_none_is_refused_by_its_field(broken: dict[str, Any], said: str) -> None:
     with pytest.raises(TemplateInvalid, match=re.escape(said)):
         built(template=broken)
+
+
+@pytest.mark.parametrize("quantity", [1, 0.5, "1", "500m", "2Gi", "1e3", "12E", "-1", ".5"])
+def test_quantities_are_left_to_the_api_server(quantity: Any) -> None:
+    resources = {"limits": {"memory": quantity}}
+    assert main(built(template=template(resources=resources)))["resources"] == resources
 
 
 def test_what_a_chart_leaves_behind_as_null_counts_as_absent() -> None:
