@@ -83,13 +83,13 @@ ACTS: dict[str, Act] = {
 def tried_by_hand(stage: Stage, namespace: str, schedule: Schedule) -> list[str]:
     """Return what went wrong: the sweep comes to the results of one that nobody has touched, and a no is told."""
     act = ACTS[schedule.how]
-    played = Played(stage, namespace, sweep_with("shards"))
+    played = Played(stage, namespace, sweep_with("shards", phase=schedule.program))
     wrong: list[str] = []
     try:
         played.bring_to(schedule.program)
         act.does(played)
         if act.complains:
-            played.wait(lambda: bool(_events(played, act.complains)), f"the event {act.complains}")
+            played.wait(lambda: bool(played.events(reason=act.complains)), f"the event {act.complains}")
         played.let_go()
         if schedule.program == "failed":
             played.retry("all")
@@ -103,15 +103,6 @@ def tried_by_hand(stage: Stage, namespace: str, schedule: Schedule) -> list[str]
     wrong += stage.defects(of=f"{played.namespace}/{played.name}")
     stage.found.append((str(schedule), "by hand", act.complains))
     return wrong
-
-
-def _events(played: Played, reason: str) -> list[str]:
-    listed = played.stage.api.get(f"/api/v1/namespaces/{played.namespace}/events")["items"]
-    return [
-        event["message"]
-        for event in listed
-        if event["reason"] == reason and event["involvedObject"]["name"] == played.name
-    ]
 
 
 def _left(played: Played) -> list[str]:

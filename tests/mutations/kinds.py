@@ -37,8 +37,8 @@ def on_stage(*, at_a_time: int = AT_A_TIME, flaw: str = "") -> Iterator[Stage]:
 def _singles() -> Iterable[Schedule]:
     """Every field in every phase: each time in another way, until all of them have been."""
     for number, field in enumerate(fields()):
-        found = mutations_of(field, sweep_with(str(field)))
         for place, phase in enumerate(PHASES):
+            found = mutations_of(field, sweep_with(str(field), phase=phase))
             mutation = found[(place + number) % len(found)]
             yield Schedule("mutation", phase, int((place + number) % 5 == 4), str(mutation), 0)
 
@@ -48,7 +48,9 @@ def _every_way() -> Iterable[Schedule]:
     rng = random.Random(_SEED)
     for field in fields():
         for mutation in mutations_of(field, sweep_with(str(field))):
-            yield Schedule("mutation-way", rng.choice(PHASES), 0, str(mutation), 0)
+            phase = rng.choice(PHASES)
+            if mutation in mutations_of(field, sweep_with(str(field), phase=phase)):
+                yield Schedule("mutation-way", phase, 0, str(mutation), 0)
 
 
 def _pairs() -> Iterable[Schedule]:
@@ -57,11 +59,12 @@ def _pairs() -> Iterable[Schedule]:
     free = [field for field in fields() if not str(field).startswith("items.")]
     for number in range(_PAIRS):
         one, other = rng.sample(free, 2)
-        spec = sweep_with(str(one))
+        phase = PHASES[number % len(PHASES)]
+        spec = sweep_with(str(one), phase=phase)
         first, second = (rng.choice(mutations_of(field, spec)) for field in (one, other))
         if one.path[: len(other.path)] == other.path or other.path[: len(one.path)] == one.path:
             continue
-        yield Schedule("mutation-pair", PHASES[number % len(PHASES)], 0, f"{first}+{second}", 0)
+        yield Schedule("mutation-pair", phase, 0, f"{first}+{second}", 0)
 
 
 def _tried(schedule: Schedule) -> list[str]:

@@ -73,6 +73,17 @@ class Played:
         listed = self.stage.api.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector={selector}")
         return list(listed["items"])
 
+    def events(self, *, reason: str = "", warnings: bool = False) -> list[str]:
+        """Return the messages of its events of a reason, or of those that warn."""
+        listed = self.stage.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        return [
+            event["message"]
+            for event in listed
+            if event["involvedObject"]["name"] == self.name
+            and reason in ("", event["reason"])
+            and (event["type"] == "Warning" or not warnings)
+        ]
+
     def bring_to(self, phase: str) -> None:
         """Create it and bring it to a phase, where it stays until it is let go."""
         reach: Callable[[], None] = getattr(self, f"_to_{phase}")
@@ -218,7 +229,6 @@ class Played:
         self.wait(lambda: self.phase == "Complete", "the end")
 
     def _to_failed(self) -> None:
-        self._first["budgets"]["userFailures"] = 0
         self._run()
         self.stage.player.lose(self.namespace, 0, how="crash", sweep=self.name)
         self.stage.player.release(self.namespace, 1, sweep=self.name)

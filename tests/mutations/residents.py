@@ -17,7 +17,7 @@ class Resident:
 
     def __init__(self, stage: Stage, phase: str, field: str) -> None:
         self.phase = phase
-        self.played = Played(stage, RESIDENTS, sweep_with(field))
+        self.played = Played(stage, RESIDENTS, sweep_with(field, phase=phase))
         self._alone = threading.Lock()
         self._is_there = False
 

@@ -87,8 +87,8 @@ _FULL: dict[str, Any] = {
 }
 
 
-def sweep_with(field: str) -> dict[str, Any]:
-    """Return the spec of a sweep that has `field`, or a place for it.
+def sweep_with(field: str, *, phase: str = "") -> dict[str, Any]:
+    """Return the spec of a sweep that has `field`, or a place for it, and that can come to `phase`.
 
     Items are named in one way, so each way has its own sweep; all of them name the same items.
     """
@@ -100,4 +100,6 @@ def sweep_with(field: str) -> dict[str, Any]:
     elif field == "checkpoint.flushTimeout":
         # It is what counts where the template says nothing.
         del spec["template"]["spec"]["terminationGracePeriodSeconds"]
+    if phase == "failed":
+        spec["budgets"]["userFailures"] = 0
     return spec

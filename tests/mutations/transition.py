@@ -35,7 +35,7 @@ class Transition:
         self._stage = stage
         self._schedule = schedule
         self._mutations = parsed_mutations(schedule.how)
-        self._played = Played(stage, namespace, sweep_with(self._mutations[0].field))
+        self._played = Played(stage, namespace, sweep_with(self._mutations[0].field, phase=self._phase))
         self._before: dict[str, Any] = {}
         self.outcome = ""
         self.said = ""
@@ -112,6 +112,8 @@ class Transition:
             if not any(mutation.field == "ttlSecondsAfterFinished" for mutation in self._mutations):
                 wrong.append("the sweep is gone, and nobody has deleted it")
             self.outcome = GONE
+        elif self._phase == "complete" and self.outcome == APPLIED:
+            wrong += self._wrong_with_retention()
         return wrong + wrong_with_results(played.status, reference=self._stage.reference)
 
     def _resume(self) -> None:
@@ -131,7 +133,8 @@ class Transition:
         played = self._played
         complaint = complaint_of(played)
         self.outcome, self.said = CONDITION, f"{complaint.get('reason')}: {complaint.get('message')}"
-        wrong = wrong_with_condition(self._mutations, complaint)
+        told = played.events(warnings=True) if complaint.get("reason") == "ShardsFailed" else []
+        wrong = wrong_with_condition(self._mutations, complaint, told=told)
         had_failed = played.phase == "Failed"
         played.put({**self._before, "suspend": False})
         if had_failed:
@@ -139,6 +142,19 @@ class Transition:
             played.retry(f"all@{played.written}")
         played.wait(self._has_ended, "the sweep to heal, once the change is taken back")
         return wrong
+
+    def _wrong_with_retention(self) -> list[str]:
+        """Retention goes on after the end: what keeps it from working is said by a condition of its own."""
+        played = self._played
+        of_retention = any(mutation.field.startswith("checkpoint.keep") for mutation in self._mutations)
+        if not of_retention or "keep" not in played.get()["spec"]["checkpoint"]:
+            return []
+        played.wait(lambda: bool(played.condition("Retained")), "a word about retention")
+        said = played.condition("Retained")
+        if said["status"] == "True":
+            return []
+        self.outcome, self.said = CONDITION, f"{said['reason']}: {said['message']}"
+        return wrong_with_condition(self._mutations, said)
 
     def _deleted(self) -> list[str]:
         played = self._played
@@ -186,12 +202,14 @@ def wrong_with_refusal(mutations: Sequence[Mutation], error: ApiError) -> list[s
     return []
 
 
-def wrong_with_condition(mutations: Sequence[Mutation], condition: dict[str, Any]) -> list[str]:
-    """Return what is wrong with a condition: it must have a reason, and name the field."""
+def wrong_with_condition(
+    mutations: Sequence[Mutation], condition: dict[str, Any], *, told: Sequence[str] = ()
+) -> list[str]:
+    """Return what is wrong with a condition: it must have a reason, and name the field; or else `told`, events, do."""
     if not condition.get("reason") or not condition.get("message"):
         # A suspension is its own message.
         return [] if condition.get("reason") == "Suspended" else [f"a condition without reason or message: {condition}"]
-    said = f"{condition['reason']} {condition['message']}".lower()
+    said = " ".join([condition["reason"], condition["message"], *told]).lower()
     for mutation in mutations:
         names = [part.lower() for part in re.findall(r"\w+", mutation.field)][-2:]
         if any(name in said or name.rstrip("s") in said for name in names):
