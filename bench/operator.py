@@ -16,6 +16,7 @@ from typing import Any
 from bench.operator_api import Calls, status_bytes
 from bench.operator_cluster import ENDS_AFTER_S, SWEEPS, Cluster, cluster_for, sweep_manifest
 from bench.operator_creation import Made, by_bare_client, by_job, by_sweeps
+from bench.operator_look import look_at
 from bench.operator_losses import (
     Relaunches,
     one_by_one,
@@ -85,6 +86,8 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
 
 async def _figures(extent: _Extent) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    for size in (100, 1000, 10_000):
+        rows += _look_rows(size)
     for size in extent.sizes:
         bare = await _bare(size)
         is_largest = size == extent.sizes[-1]
@@ -93,6 +96,17 @@ async def _figures(extent: _Extent) -> list[dict[str, Any]]:
     rows += await _many(extent)
     rows += await _through(extent)
     return rows
+
+
+def _look_rows(size: int) -> list[dict[str, Any]]:
+    look = look_at(size)
+    _tell(f"a look at {size:,} pods: {look.total_ms:.0f} ms")
+    return [
+        _row(f"{size:,} pods: CPU time of a look", look.total_ms, "ms"),
+        _row(f"{size:,} pods: of it, to decide", look.decide_ms, "ms"),
+        _row(f"{size:,} pods: memory that a pod takes", look.pod_kib, "KiB"),
+        _row(f"{size:,} pods: status with all running", look.status_kib, "KiB", goal=256),
+    ]
 
 
 async def _bare(size: int) -> Made:
