@@ -15,6 +15,9 @@ HEARTBEAT_SECONDS = 10.0
 """How often a running attempt reports where nothing changes."""
 
 _LATEST_UNIX_SECONDS = 1e11
+_MOST_ITEMS = 2**48
+"""Ten thousand shards' counts must add up to what the API server takes for a whole number."""
+_MOST_BYTES = 2**60
 
 
 class Stage(StrEnum):
@@ -146,6 +149,12 @@ def parsed_report(value: Any) -> Report:
         number = getattr(report, name)
         if number is not None and (type(number) is not int or number < 0):
             raise ValueError(f"{name} must be null or a whole number of 0 or more, not {number!r}")
+    for name in (*counts[3:], "items_total", "generation"):
+        if (getattr(report, name) or 0) > _MOST_ITEMS:
+            raise ValueError(f"{name} must be {_MOST_ITEMS} at most, not {getattr(report, name)}")
+    for name in ("restored_bytes", "restore_bytes"):
+        if getattr(report, name) > _MOST_BYTES:
+            raise ValueError(f"{name} must be {_MOST_BYTES} at most, not {getattr(report, name)}")
     deadline = report.notice_deadline
     if deadline is not None and not (type(deadline) in (int, float) and 0 < deadline < _LATEST_UNIX_SECONDS):
         raise ValueError(f"notice_deadline must be null or Unix seconds, not {deadline!r}")

@@ -21,7 +21,7 @@ from sweep_operator.decide.succession import (
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.reclaim import Reclaim
-from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
+from sweep_operator.model.shard_record import HIGHEST_NUMBER, UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
 
@@ -134,7 +134,8 @@ def _followed(step: Step, snapshot: Snapshot, *, now: float) -> Step:
 
 def _head_attempt(pod: PodView | None) -> int:
     head = pod.restore_outcome.details.get("head_attempt", 0) if pod and pod.restore_outcome else 0
-    return head if isinstance(head, int) else 0
+    # What cannot be a number of an attempt would make the status one that no API server takes.
+    return head if type(head) is int and 0 <= head <= HIGHEST_NUMBER else 0
 
 
 def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: float) -> Step:

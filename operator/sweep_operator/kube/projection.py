@@ -10,6 +10,7 @@ from typing import Any
 
 from resumable_sweep.contract.outcome import parsed_outcome
 from sweep_operator.model.observed import ContainerView, NodeView, PodView, Role
+from sweep_operator.model.shard_record import HIGHEST_NUMBER
 from sweep_operator.pods import names
 from sweep_operator.pods.overreach import claims_of
 from sweep_operator.pods.sidecar import MIRROR, RESTORE
@@ -26,8 +27,6 @@ _TERMINATION_TAINTS = (
     "remediator.kubernetes.azure.com/unschedulable",
     "cloud.google.com/impending-node-termination",
 )
-_HIGHEST_NUMBER = 2**31 - 1
-
 # pkg/kubelet/kubelet_node_status: the message of the Ready condition during graceful node shutdown.
 _SHUTTING_DOWN = "node is shutting down"
 
@@ -43,7 +42,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         sweep, sweep_uid = labels[names.SWEEP], labels[names.SWEEP_UID]
     except (KeyError, ValueError):
         return None
-    if not (0 <= shard <= _HIGHEST_NUMBER and 0 <= attempt <= _HIGHEST_NUMBER):
+    if not (0 <= shard <= HIGHEST_NUMBER and 0 <= attempt <= HIGHEST_NUMBER):
         return None  # of somebody's own making, and the sweep's next attempt would have to be numbered beyond it
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     own = {entry["name"]: container_view(entry) for entry in status.get("initContainerStatuses") or ()}

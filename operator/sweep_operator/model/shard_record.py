@@ -28,6 +28,9 @@ class ShardState(StrEnum):
     FAILED = "F"
 
 
+HIGHEST_NUMBER = 2**31 - 1
+"""No sweep comes to a shard or an attempt beyond it."""
+
 UNDER_WAY = (ShardState.ACTIVE, ShardState.LEAVING, ShardState.STOPPING)
 """The states in which the current attempt has a pod, or is to get one."""
 

@@ -301,6 +301,12 @@ def test_the_store_may_know_higher_attempts() -> None:
     assert (step.record.state, step.record.signal) == (S.WAITING, Signal.SUPERSEDED)
 
 
+@pytest.mark.parametrize("head", [10**30, -1, True, "41", None])
+def test_what_is_no_number_of_an_attempt_carries_no_numbers_away(head: Any) -> None:
+    superseded = pod(phase="Failed", **restore(Exit.SUPERSEDED, head_attempt=head))
+    assert step_of(placed(), snapshot(sweep([placed()]), superseded), now=NOW).head_attempt == 0
+
+
 @pytest.mark.parametrize(("failures", "delay"), [(-1, 0), (0, 0), (1, 5), (2, 10), (7, 300), (10**6, 300)])
 def test_delays_double_up_to_five_minutes(failures: int, delay: int) -> None:
     assert delay_seconds(failures) == delay
