@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -37,7 +38,8 @@ class PodIdentity:
 class TokenReviewer:
     """Asks the API server about tokens, and remembers the answers for a while by the tokens' hashes.
 
-    `clock` is monotonic, in seconds.
+    `clock` is monotonic, in seconds. `spread` gives the share of the longest time for which an answer is remembered: the
+    tokens of thousands of pods that came at once must not all be reviewed again at once.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class TokenReviewer:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        spread: Callable[[], float] = lambda: random.uniform(0.5, 1.0),
     ) -> None:
         self._client = client
+        self._spread = spread
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[float, PodIdentity | None]] = OrderedDict()
         self._in_flight = asyncio.Semaphore(_REVIEWS_IN_FLIGHT)
@@ -79,7 +83,7 @@ class TokenReviewer:
             return known[1]
         async with self._in_flight:
             identity = await self._review(token)
-        self._known[digest] = (self._clock() + CACHE_SECONDS, identity)
+        self._known[digest] = (self._clock() + CACHE_SECONDS * self._spread(), identity)
         self._known.move_to_end(digest)
         self._drop_old()
         return identity

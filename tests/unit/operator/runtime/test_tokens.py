@@ -78,6 +78,16 @@ async def test_answers_are_remembered_for_a_while(reviews: Reviews) -> None:
     assert reviews.asked == 3
 
 
+async def test_tokens_that_came_at_once_are_not_reviewed_again_at_once() -> None:
+    api, now, shares = FakeApi(), 0.0, iter([1.0, 0.5])
+    api.on_create = lambda token: review()
+    reviewer = TokenReviewer(api, clock=lambda: now, spread=lambda: next(shares))  # type: ignore[arg-type]
+    for token in ("a", "b"):
+        await reviewer.identity_of(token)
+    now = 0.75 * CACHE_SECONDS
+    assert [reviewer.knows(token) for token in ("a", "b")] == [True, False]
+
+
 async def test_refusals_are_remembered_too(reviews: Reviews) -> None:
     reviews.answer = review(authenticated=False)
     await reviews.reviewer.identity_of("forged")
