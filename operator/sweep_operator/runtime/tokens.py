@@ -38,8 +38,8 @@ class PodIdentity:
 class TokenReviewer:
     """Asks the API server about tokens, and remembers the answers for a while by the tokens' hashes.
 
-    `clock` is monotonic, in seconds. `spread` gives the share of the longest time for which an answer is remembered: the
-    tokens of thousands of pods that came at once must not all be reviewed again at once.
+    `clock` is monotonic, in seconds. `spread` gives the share of the longest time for which an answer is remembered:
+    the tokens of thousands of pods that came at once must not all be reviewed again at once.
     """
 
     def __init__(
