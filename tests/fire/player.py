@@ -8,7 +8,8 @@ their pods.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from fire.loop_thread import LoopThread
 from fire.machines import RENEWAL_SECONDS, Machine, Machines
 from fire.pod_life import PodLife, Stage
 from fire.statuses import condition
+from resumable_sweep.contract.report import NoticeKind
 
 T = TypeVar("T")
 How = Literal["node", "shutdown", "delete", "evict", "silent", "partition", "crash", "kill"]
@@ -131,8 +133,21 @@ class Player:
         """Have machines find that image again; pods that wait for it stay as they are."""
         self._unpulled.discard(image)
 
-    def lose(self, namespace: str, shard: int, *, how: How, sweep: str = "lr") -> int:
-        """Take away the machine or the pod of a shard's newest attempt, and return that attempt's number.
+    def announce(self, namespace: str, shard: int, *, seconds: float, sweep: str = "lr") -> int:
+        """Have a shard's newest attempt hear that its machine goes in so many seconds, and return its number.
+
+        Raises
+        ------
+        LookupError
+            Where no attempt of that shard is at work.
+        """
+        life = self._found(namespace, shard, sweep, attempt=None)
+        deadline = time.time() + seconds
+        self._do(_called(lambda: life.announce(NoticeKind.GCE_PREEMPTED, deadline)))
+        return life.attempt
+
+    def lose(self, namespace: str, shard: int, *, how: How, sweep: str = "lr", attempt: int | None = None) -> int:
+        """Take away the machine or the pod of an attempt of a shard (None: its newest), and return its number.
 
         - node: the machine loses power and its Node object goes; then its pods are collected.
         - shutdown: the kubelet ends its pods as at a graceful shutdown of the machine, whose Node object then goes.
@@ -147,9 +162,7 @@ class Player:
         LookupError
             Where no attempt of that shard is at work.
         """
-        life = self._at_work(namespace, shard, sweep)
-        if life is None:
-            raise LookupError(f"no attempt of shard {shard} of {namespace}/{sweep} is at work")
+        life = self._found(namespace, shard, sweep, attempt=attempt)
         self._do(self._lose(self._namespaces[namespace], life, how))
         return life.attempt
 
@@ -170,11 +183,19 @@ class Player:
         """Return where an attempt was made while nothing was wrong with the one before."""
         return list(self._namespaces[namespace].stage.journal.beside)
 
-    def _at_work(self, namespace: str, shard: int, sweep: str) -> PodLife | None:
+    def _found(self, namespace: str, shard: int, sweep: str, *, attempt: int | None) -> PodLife:
+        life = self._at_work(namespace, shard, sweep, attempt=attempt)
+        if life is None:
+            raise LookupError(f"no attempt of shard {shard} of {namespace}/{sweep} is at work")
+        return life
+
+    def _at_work(self, namespace: str, shard: int, sweep: str, *, attempt: int | None = None) -> PodLife | None:
         lives = [
             life
             for life in self._namespaces[namespace].lives.values()
-            if (life.role, life.sweep, life.shard) == ("attempt", sweep, shard) and not life.is_over
+            if (life.role, life.sweep, life.shard) == ("attempt", sweep, shard)
+            and not life.is_over
+            and attempt in (None, life.attempt)
         ]
         return max(lives, key=lambda life: life.attempt, default=None)
 
@@ -308,13 +329,17 @@ class Player:
 
 def _is_current(life: PodLife | None) -> bool:
     """Return whether a pod is one with which nothing is wrong."""
-    if life is None or life.is_over or "deletionTimestamp" in life.pod["metadata"]:
+    if life is None or life.is_over or life.is_announced or "deletionTimestamp" in life.pod["metadata"]:
         return False
     machine = life.machine
     if machine is not None and not machine.is_schedulable:
         return False
     status = life.pod.get("status") or {}
     return status.get("phase") not in ("Succeeded", "Failed")
+
+
+async def _called(step: Callable[[], None]) -> None:
+    step()
 
 
 def _note_failure(played: _Namespace, task: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ from fire.kube import Json, Kube, Refused
 from fire.machines import Machine, Machines
 from fire.reporter import Reporter
 from fire.statuses import condition, ended, now, running, waiting
-from resumable_sweep.contract.report import Experiment
+from resumable_sweep.contract.report import Experiment, NoticeKind
 
 _GONE = (404, 409, 422)
 """What a kubelet hears who speaks of a pod that is gone, or that another one of its name has followed."""
@@ -63,6 +63,8 @@ class PodLife:
         self.machine: Machine | None = None
         self.holds = False
         """Whether the experiment stands still where it is to wait."""
+        self.is_announced = False
+        """Whether the cloud has said that it takes the machine away."""
         self._over = asyncio.Event()
         self._ending = asyncio.Event()
         self._deleted = asyncio.Event()
@@ -98,6 +100,12 @@ class PodLife:
         """Have the experiment's containers end with that exit code, whatever it was at."""
         self._struck = code
         self.turn()
+
+    def announce(self, kind: NoticeKind, deadline: float) -> None:
+        """Hear from the cloud that the machine will be taken away (`deadline`: Unix seconds)."""
+        self.is_announced = True
+        if self._reporter is not None:
+            self._reporter.announce(kind, deadline)
 
     def cut_off(self) -> None:
         """Lose the network."""

@@ -10,7 +10,14 @@ import aiohttp
 
 from fire.kube import Json, Kube
 from resumable_sweep.contract.environment import TOKEN_AUDIENCE
-from resumable_sweep.contract.report import HEARTBEAT_SECONDS, REPORT_PATH, Answer, Report, parsed_answer
+from resumable_sweep.contract.report import (
+    HEARTBEAT_SECONDS,
+    REPORT_PATH,
+    Answer,
+    NoticeKind,
+    Report,
+    parsed_answer,
+)
 from sweep_sidecar.push import ReportNumbers
 
 AGAIN_SECONDS = 0.2
@@ -30,6 +37,7 @@ class Reporter:
         self.numbers = ReportNumbers()
         self._sending = asyncio.Lock()
         self._newest: Report | None = None
+        self._announced: tuple[NoticeKind, float] | None = None
         self._changed = asyncio.Event()
         self._token = ""
         self.online = asyncio.Event()
@@ -40,6 +48,11 @@ class Reporter:
         """Send to the operator at `url` (empty: there is none), and pass on what it answers."""
         self._url = f"{url}{REPORT_PATH}" if url else ""
         self._heard = heard
+
+    def announce(self, kind: NoticeKind, deadline: float) -> None:
+        """Add to each report from now on what the cloud announces, until the operator has noted it."""
+        self._announced = kind, deadline
+        self._changed.set()
 
     def note(self, report: Report) -> None:
         """Have a report sent soon."""
@@ -57,7 +70,9 @@ class Reporter:
                 pass
             self._changed.clear()
             async with self._sending:
-                failed = self._newest is not None and await self.push(self._newest) is None
+                answer = None if self._newest is None else await self.push(self._newest)
+                unnoted = self._announced is not None and answer is not None and not answer.notice_noted
+                failed = self._newest is not None and (answer is None or unnoted)
             if failed:
                 await asyncio.sleep(AGAIN_SECONDS)
                 self._changed.set()
@@ -74,6 +89,8 @@ class Reporter:
             return None
         await self.online.wait()
         headers = {"Authorization": f"Bearer {await self._projected_token()}", "Content-Type": "application/json"}
+        if self._announced is not None:
+            report = replace(report, notice=self._announced[0], notice_deadline=self._announced[1])
         body = replace(report, sequence=self.numbers.next()).to_json()
         timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         try:

@@ -10,6 +10,9 @@ from fire.stand import Stand
 from fire.sweep import SHARDS
 from fire.verdict import come_to, recorded
 
+_NOTICE_SECONDS = 30.0
+"""From the notice to the machine's end, as on Compute Engine."""
+
 
 def _loses(how: How) -> Callable[[Stand], dict[str, Any]]:
     def play(stand: Stand) -> dict[str, Any]:
@@ -39,6 +42,23 @@ def _suspended(stand: Stand) -> dict[str, Any]:
     return _to_the_end(stand)
 
 
+def _announced(stand: Stand) -> dict[str, Any]:
+    """The first shard's machine goes a while after the cloud has said so; its successor waits by then."""
+    stand.player.hold(stand.namespace, 0, items=1)
+    stand.sweep.apply()
+    stand.wait(lambda: _knows(stand, shard=0), "shard 0 to stand still")
+    leaving = stand.player.announce(stand.namespace, 0, seconds=_NOTICE_SECONDS)
+    stand.wait(lambda: recorded(stand.sweep.status(), shards=SHARDS)[0].notice, "the notice to be noted")
+    stand.wait(lambda: _last_attempt(stand, shard=0) > leaving, "a successor to be made")
+    stand.player.lose(stand.namespace, 0, how="shutdown", attempt=leaving)
+    stand.player.release(stand.namespace, 0)
+    return _to_the_end(stand)
+
+
+def _last_attempt(stand: Stand, *, shard: int) -> int:
+    return max(made.attempt for made in stand.player.made(stand.namespace) if made.shard == shard)
+
+
 def _to_the_end(stand: Stand) -> dict[str, Any]:
     stand.wait(lambda: stand.sweep.status().get("phase") in ("Complete", "Failed"), "the end")
     stand.wait(lambda: not stand.sweep.pods(), "no pod to be left over")
@@ -59,4 +79,5 @@ def _knows(stand: Stand, *, shard: int) -> bool:
 SCRIPTS: Mapping[str, Callable[[Stand], dict[str, Any]]] = {
     **{how: _loses(how) for how in ("node", "shutdown", "delete", "evict")},
     "suspend": _suspended,
+    "notice": _announced,
 }
