@@ -26,6 +26,7 @@ def come_to(status: dict[str, Any], *, shards: int) -> dict[str, Any]:
     ]
     if (last := there.pop("lastReclaim", None)) is not None:
         there["lastReclaim"] = {name: last.get(name) for name in ("shard", "itemsSafe")}
+    there["avoidedNodes"] = [node["reason"] for node in there.get("avoidedNodes", ())]
     # By which of several traces a reclaim was known depends on which of them came first.
     there["reclaimsBySignal"] = sum((there.pop("reclaimsBySignal", None) or {}).values())
     if (merged := there.pop("merged", None)) is not None:
