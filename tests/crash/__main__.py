@@ -132,6 +132,8 @@ def _tried_all(chosen: Sequence[Schedule], pool: Executor) -> list[tuple[Schedul
     for schedule, problems in pool.map(tried, chosen, chunksize=_AT_A_TIME[chosen[0].kind]):
         outcomes.append((schedule, problems))
         wrong += bool(problems)
+        if problems:
+            print(f"{schedule} went wrong", flush=True)
         now = time.monotonic()
         if now - shown >= _REDRAWN_S:
             shown = now
