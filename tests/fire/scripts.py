@@ -55,6 +55,17 @@ def _announced(stand: Stand) -> dict[str, Any]:
     return _to_the_end(stand)
 
 
+def _gone(stand: Stand) -> dict[str, Any]:
+    """Deleted while both shards stand still."""
+    for shard in range(SHARDS):
+        stand.player.hold(stand.namespace, shard, items=1)
+    stand.sweep.apply()
+    stand.wait(lambda: all(_knows(stand, shard=shard) for shard in range(SHARDS)), "all shards to stand still")
+    stand.sweep.begin_deletion()
+    stand.wait(lambda: not stand.sweep.leftovers(), "nothing to be left of the sweep")
+    return {}
+
+
 def _last_attempt(stand: Stand, *, shard: int) -> int:
     return max(made.attempt for made in stand.player.made(stand.namespace) if made.shard == shard)
 
@@ -80,4 +91,5 @@ SCRIPTS: Mapping[str, Callable[[Stand], dict[str, Any]]] = {
     **{how: _loses(how) for how in ("node", "shutdown", "delete", "evict")},
     "suspend": _suspended,
     "notice": _announced,
+    "gone": _gone,
 }
