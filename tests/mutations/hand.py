@@ -52,6 +52,11 @@ def _deletes_a_pod(played: Played) -> None:
     played.stage.api.delete(f"/api/v1/namespaces/{played.namespace}/pods/{pod}")
 
 
+def _wipes_the_status(played: Played) -> None:
+    """Do as a backup does that is restored."""
+    played.stage.api.patch(f"{played.path}/status", {"status": None})
+
+
 _WITH_PODS = ("pending", "running")
 ACTS: dict[str, Act] = {
     "retry-nonsense": Act(_annotated(RETRY, "please"), complains="RetryRefused"),
@@ -64,6 +69,7 @@ ACTS: dict[str, Act] = {
     "annotation": Act(_annotated("example.com/note", "x" * 100_000)),
     "label": Act(lambda played: _patched(played, {"labels": {"team": "b", f"{_GROUP}sweep": "another"}})),
     "finalizer": Act(_keeps_a_finalizer),
+    "status-wiped": Act(_wipes_the_status, phases=_WITH_PODS),
     "pod-role": Act(_on_first_pod({"labels": {f"{_GROUP}role": "merge"}}), phases=_WITH_PODS),
     "pod-no-role": Act(_on_first_pod({"labels": {f"{_GROUP}role": None}}), phases=_WITH_PODS),
     "pod-odd-shard": Act(_on_first_pod({"labels": {f"{_GROUP}shard": "x"}}), phases=_WITH_PODS),

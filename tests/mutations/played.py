@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mutations.stage import SWEEPS, ApiError, Seen, Stage
-from mutations.sweeps import ITEMS, SHARDS
+from mutations.sweeps import CONFIG_MAP, ITEMS, SHARDS
 
 PHASES = (
     "unresolved",
@@ -152,9 +152,8 @@ class Played:
 
     def create(self, *, finalizers: tuple[str, ...] = ()) -> None:
         """Create it."""
-        items = self._first.get("items", {}).get("configMapKeyRef")
-        if items:
-            self._provide(items)
+        if "configMapKeyRef" in str(self._first.get("items")):
+            self._provide_items()
         metadata = {"name": self.name, "finalizers": list(finalizers)}
         body = {
             "apiVersion": "resumable.dev/v1alpha1",
@@ -164,9 +163,9 @@ class Played:
         }
         self.stage.api.create(f"{self.path.rpartition('/')[0]}?fieldValidation=Strict", body)
 
-    def _provide(self, reference: dict[str, str]) -> None:
+    def _provide_items(self) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/configmaps"
-        body = {"metadata": {"name": reference["name"]}, "data": {reference["key"]: json.dumps(ITEMS)}}
+        body = {"metadata": {"name": CONFIG_MAP["name"]}, "data": {CONFIG_MAP["key"]: json.dumps(ITEMS)}}
         try:
             self.stage.api.create(path, body)
         except ApiError as error:

@@ -7,6 +7,8 @@ from typing import Any
 
 SHARDS = 2
 ITEMS = ["a", "b", "c", "d"]
+CONFIG_MAP = {"name": "items", "key": "items.json"}
+"""Where the items are that are read from a ConfigMap."""
 _CONTAINER = {
     "name": "main",
     "image": "main:test",
@@ -96,7 +98,7 @@ def sweep_with(field: str, *, phase: str = "") -> dict[str, Any]:
     if field.startswith("items.matrix"):
         spec["items"] = {"matrix": {"letter": ITEMS}}
     elif field.startswith("items.configMapKeyRef"):
-        spec["items"] = {"configMapKeyRef": {"name": "items", "key": "items.json"}}
+        spec["items"] = {"configMapKeyRef": dict(CONFIG_MAP)}
     elif field == "checkpoint.flushTimeout":
         # It is what counts where the template says nothing.
         del spec["template"]["spec"]["terminationGracePeriodSeconds"]

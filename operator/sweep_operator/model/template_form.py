@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+_LONGEST_SHOWN = 64
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
 # What it does not match is no quantity; not all that it matches is one (k8s.io/apimachinery, pkg/api/resource). The API
@@ -63,11 +64,11 @@ def fault_of(template: Any, *, for_attempts: bool) -> str:
 def _faults(value: Any, form: Any, *, path: str) -> Iterator[str]:
     if isinstance(form, re.Pattern):
         if isinstance(value, bool) or not form.fullmatch(str(value)):
-            yield f"{path} is {json.dumps(value)[:64]} and must be a quantity, such as 500m or 2Gi"
+            yield f"{path} is {_shown(value)} and must be a quantity, such as 500m or 2Gi"
         return
     kind = form if isinstance(form, type) else type(form)
     if not isinstance(value, kind) or isinstance(value, bool):
-        yield f"{path} is {json.dumps(value)[:64]} and must be {_KINDS[kind]}, as core/v1 has it"
+        yield f"{path} is {_shown(value)} and must be {_KINDS[kind]}, as core/v1 has it"
     elif isinstance(value, Mapping) and isinstance(form, dict):
         for name, part in value.items():
             within = form.get(name, form.get("*"))
@@ -77,3 +78,8 @@ def _faults(value: Any, form: Any, *, path: str) -> Iterator[str]:
     elif isinstance(value, list) and isinstance(form, list):
         for number, entry in enumerate(value):
             yield from _faults(entry, form[0], path=f"{path}[{number}]")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

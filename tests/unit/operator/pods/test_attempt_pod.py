@@ -339,6 +339,10 @@ MISSHAPEN: dict[str, tuple[dict[str, Any], str]] = {
         'spec.template.spec.containers[0].resources.requests.cpu is "" and must be a quantity',
     ),
     "a quantity in words": (template(resources={"limits": {"memory": "much"}}), 'limits.memory is "much" and must be'),
+    "a long one": (
+        template(pod={"volumes": "x" * 99}),
+        f'spec.template.spec.volumes is "{"x" * 63}... and must be a list',
+    ),
     "a selector that is true": (
         template(pod={"nodeSelector": {"gpu": True}}),
         "spec.template.spec.nodeSelector.gpu is true and must be a text",
