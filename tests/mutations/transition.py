@@ -197,7 +197,7 @@ def wrong_with_refusal(mutations: Sequence[Mutation], error: ApiError) -> list[s
     if not any(_is_named(by_name[mutation.field], said) for mutation in mutations):
         return [f"the refusal does not name the field: {said}"]
     frozen = all(is_frozen(by_name[mutation.field]) for mutation in mutations)
-    if frozen and "cannot" in said and _MEND not in said:
+    if frozen and re.search(r"cannot (be added, )?changed?", said) and _MEND not in said:
         return [f"the refusal does not say what to do: {said}"]
     return []
 

@@ -14,9 +14,8 @@ from typing import Any
 _LONGEST_SHOWN = 64
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number"}
 
-# What it does not match is no quantity; not all that it matches is one (k8s.io/apimachinery, pkg/api/resource). The API
-# server says of such a text that it is none, and not where it stands.
-_QUANTITY = re.compile(r"[+-]?[0-9.]+[eEinumkKMGTP]*[-+]?[0-9]*")
+# k8s.io/apimachinery, pkg/api/resource. The API server says of a text that it is no quantity, and not where it stands.
+_QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
 
 # A type, or _QUANTITY; {name: form} with what else there may be, {"*": form} for all names; [form] for all entries.
 _CONTAINER: dict[str, Any] = {
