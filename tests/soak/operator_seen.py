@@ -30,8 +30,8 @@ _SETTLED_S = 10.0
 _GONE_S = 330.0
 """Longer than the operator needs to find out by itself that a sweep is gone of whose end nobody has told it."""
 _NEVER_SAID = ("Traceback", "a look failed")
-_LASTING = frozenset({"TokenReviewer._known", "LoopLag._late"})
-"""Kept for a time, five minutes and half a one, whoever is gone."""
+_LASTING = frozenset({"TokenReviewer._known", "LoopLag._late", "Resync._awaited"})
+"""Kept for a time, five minutes at most, whoever is gone."""
 
 
 class OperatorSeen:
