@@ -31,6 +31,7 @@ from sweep_operator.runtime.metrics.figures import ENDED
 from sweep_operator.runtime.refusals import (
     WEBHOOK_FAILED,
     Refusal,
+    is_name_taken,
     quota_retry_seconds,
     refusal_of,
     refusal_of_items,
@@ -263,7 +264,7 @@ class Executor:
             try:
                 created = await self._client.create(path, manifest)
             except ApiError as error:
-                if error.status != 409:
+                if not is_name_taken(error):
                     raise
                 # The reply to an earlier try was lost, or the cache lags: names are made from the sweep's UID.
                 if not await self._is_ours(f"{path}/{name}", sweep):

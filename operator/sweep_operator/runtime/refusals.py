@@ -109,6 +109,14 @@ def refusal_of_items(error: ApiError, *, name: str) -> Refusal:
     return refusal_of(error)
 
 
+def is_name_taken(error: ApiError) -> bool:
+    """Return whether an object was not created because there is one of its name.
+
+    A quota that many pods change at once is answered with status 409, too (kubernetes/kubernetes#67761).
+    """
+    return error.status == 409 and error.reason == "AlreadyExists"
+
+
 def refusal_of(error: ApiError) -> Refusal:
     """Return what the API server's refusal of a pod means.
 
@@ -122,7 +130,7 @@ def refusal_of(error: ApiError) -> Refusal:
             return _refusal(kind.reason, said, kind.mend, seconds=kind.seconds)
     if error.status in (400, 422):
         return _refusal(TEMPLATE_INVALID, said, "mend spec.template, or what else of spec these fields are made from")
-    if error.status == 409:
+    if is_name_taken(error):
         return _refusal("NameTaken", error.message, "delete what has this name")
     if error.status == 403:
         return _refusal("PodForbidden", said, "ask who runs this cluster, unless the words say what to mend")

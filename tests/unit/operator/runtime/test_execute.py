@@ -147,10 +147,30 @@ async def test_a_pod_that_is_there_already_will_do_if_it_is_ours(desk: Desk) -> 
 
 
 async def test_a_pod_that_was_there_and_is_gone_is_not_made_again(desk: Desk) -> None:
-    desk.api.refuse[f"POST {PODS}"] = [ApiError(409, "already exists")]
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(409, "already exists", reason="AlreadyExists")]
     await desk.execute(ORDER)
     assert desk.creation == Creation(created_at=NOW, seen=True, resumes=True)
     assert len(desk.api.paths("POST")) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "problem"),
+    [
+        (
+            'Operation cannot be fulfilled on resourcequotas "q": the object has been modified',
+            "Conflict",
+            "ApiUnavailable",
+        ),
+        ('admission webhook "w" denied the request: no', "", "AdmissionDenied"),
+    ],
+    ids=["a quota that many pods change at once", "a webhook that says 409"],
+)
+async def test_not_every_conflict_is_one_of_names(desk: Desk, message: str, reason: str, problem: str) -> None:
+    desk.api.refuse[f"POST {PODS}"] = [ApiError(409, message, reason=reason)]
+    await desk.execute(ORDER)
+    assert desk.creation is not None
+    assert (desk.creation.created_at, desk.creation.seen, desk.creation.uncertain) == (None, False, False)
+    assert desk.creation.problem == problem, "the same attempt is tried again: it has had no pod"
 
 
 async def test_a_name_that_somebody_else_has_is_a_problem(desk: Desk) -> None:
