@@ -68,7 +68,7 @@ class Resync:
         ------
         ApiError
         """
-        before = self._sweeps.all_keys()
+        before = self._sweeps.uids()
         there = await self._listed(metadata_only=False)
         for sweep in there:
             self._sweeps.written(sweep)
@@ -87,7 +87,7 @@ class Resync:
 
     async def look(self) -> bool:
         """List the sweeps, drop what is not there any more, and return whether that was possible."""
-        before, now = self._sweeps.all_keys(), self._clock()
+        before, now = self._sweeps.uids(), self._clock()
         try:
             there = await self._listed(metadata_only=True)
         except ApiError as error:

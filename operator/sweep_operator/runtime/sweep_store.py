@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sweep_operator.model.snapshot import Sweep
@@ -55,6 +55,10 @@ class SweepStore:
         """Return the keys of all sweeps."""
         return list(self._sweeps)
 
+    def uids(self) -> dict[Key, str]:
+        """Return the UID of each sweep."""
+        return {key: sweep["metadata"]["uid"] for key, sweep in self._sweeps.items()}
+
     def watched_version(self, key: Key) -> int:
         """Return the newest version of a sweep that the watch has brought, 0 where it has brought none."""
         return self._watched.get(key, 0)
@@ -62,9 +66,10 @@ class SweepStore:
     def seen(self, sweep: dict[str, Any]) -> None:
         """Take in an object from the watch."""
         key = key_of(sweep)
-        self._watched[key] = max(_version(sweep), self._watched.get(key, 0))
         old = self._sweeps.get(key)
         self.written(sweep)
+        # Only now: the end of an earlier one of this name takes what was noted of it along.
+        self._watched[key] = max(_version(sweep), self._watched.get(key, 0))
         if old is None or _wishes(old) != _wishes(sweep):
             self._queue.add(key)
 
@@ -80,14 +85,15 @@ class SweepStore:
             self.gone(old)
         self._sweeps[key] = sweep
 
-    def compare(self, before: Collection[Key], there: Collection[str]) -> None:
-        """Drop the sweeps of `before` whose UID is not among those that are `there`.
+    def compare(self, before: Mapping[Key, str], there: Collection[str]) -> None:
+        """Drop the sweeps of `before` (their UIDs) that are not among those which are `there`.
 
-        The watch tells of no deletion that happened while it was interrupted.
+        The watch tells of no deletion that happened while it was interrupted. A sweep that has got the name of one of
+        them since is younger than the list.
         """
-        for key in before:
+        for key, uid in before.items():
             sweep = self._sweeps.get(key)
-            if sweep is not None and sweep["metadata"]["uid"] not in there:
+            if sweep is not None and sweep["metadata"]["uid"] == uid and uid not in there:
                 self.gone(sweep)
 
     def gone(self, sweep: dict[str, Any]) -> None:

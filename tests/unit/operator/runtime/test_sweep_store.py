@@ -78,13 +78,23 @@ def test_a_new_sweep_of_the_same_name_replaces_the_old_one(it: Store) -> None:
     assert it.asks_for_a_look()
     it.store.written(version(4))
     assert it.store.get(KEY) == version(5, uid="new"), "a late answer about the old one changes nothing"
+    assert it.store.watched_version(KEY) == 5, "the watch has brought it, and owes nothing"
 
 
 def test_a_deletion_that_nobody_told_of_is_found_by_comparing(it: Store) -> None:
     it.store.seen(version(1))
-    it.store.compare([KEY], {"sweep-uid"})
+    it.store.compare({KEY: "sweep-uid"}, {"sweep-uid"})
     assert it.store.get(KEY) is not None
-    it.store.compare([], set())
+    it.store.compare({}, set())
     assert it.store.get(KEY) is not None, "it may be younger than the list"
-    it.store.compare([KEY, ("ns", "gone")], set())
+    it.store.compare({KEY: "sweep-uid", ("ns", "gone"): "gone"}, set())
     assert it.store.get(KEY) is None
+
+
+def test_a_new_sweep_of_the_same_name_is_younger_than_the_list(it: Store) -> None:
+    it.store.seen(version(1))
+    before = it.store.uids()
+    it.store.gone(version(1))
+    it.store.seen(version(5, uid="new"))
+    it.store.compare(before, {"sweep-uid"})
+    assert it.store.get(KEY) == version(5, uid="new")
