@@ -9,7 +9,7 @@ machine's cores that are timed; the digits' items compute.
 from __future__ import annotations
 
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,24 +46,25 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
         )
         testbed = ground.testbed
         assert testbed is not None
+        pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
         try:
             images = testbed.push_images(*{program.image for program, _, _ in strikes})
             ground = replace(ground, images={**ground.images, **images})
             install_operator(ground)
-            for number in range(_SPARE_NODES):
-                _pull(ground, f"spot-{number + 1}", *images)
+            list(pool.map(lambda number: _pull(ground, f"spot-{number + 1}", *images), range(_SPARE_NODES)))
             ground.cluster().create(
                 "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             )
-            with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
-                # What fails is raised when all are over: the others' figures are told by then.
-                under_way = [
-                    ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{n}", names=names))
-                    for n, (program, way, names) in enumerate(strikes)
-                ]
+            under_way = [
+                ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{n}", names=names))
+                for n, (program, way, names) in enumerate(strikes)
+            ]
+            # What fails is raised when all are over: the others' figures are told by then.
+            wait(future for _, future in under_way)
             for what, future in under_way:
                 found.setdefault(what, []).extend(future.result())
         finally:
+            pool.shutdown(wait=False, cancel_futures=True)
             testbed.down()
     return [row for (image, way), outcomes in found.items() for row in rows_of(image, way, outcomes)]
 

@@ -26,7 +26,7 @@ from trial.ledger import ledger_of
 from trial.sweep import Sweep
 
 _SHARDS = 2
-_BEGUN = 6
+_BEGUN = 3
 _HEALED_AFTER_S = 60.0
 _EXITS_0 = """
 import runpy, sys
@@ -138,6 +138,9 @@ class _Trial:
 
     def _wait_until_begun(self, sides: list[_Side], *, least: int) -> None:
         def have_begun() -> bool:
+            ended = [side.name for side in sides if side.verdict()]
+            if ended:
+                raise RuntimeError(f"{self._name}: {', '.join(ended)} ended before the others had begun: {clue()}")
             return all(
                 len([each for each in side.follower.workers() if _works(each, self._node) and len(each.ran) >= least])
                 == _SHARDS

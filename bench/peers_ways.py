@@ -46,8 +46,8 @@ class Way:
     strike: Callable[[Testbed, str, list[str]], None]
     exits_0: bool = False
     is_healed: bool = False
-    items: int = 30
-    limit_s: float = 240.0
+    items: int = 60
+    limit_s: float = 300.0
 
 
 def _kill(testbed: Testbed, node: str, _pods: list[str]) -> None:
@@ -75,7 +75,7 @@ WAYS: dict[str, Way] = {
     "kill": Way(strike=_kill),
     "shutdown": Way(strike=_shut_down),
     "delete-pod": Way(strike=_delete_pods),
-    PARTITION: Way(strike=_partition, is_healed=True, items=90),
+    PARTITION: Way(strike=_partition, is_healed=True, items=120),
     "exit-0": Way(strike=_shut_down, exits_0=True),
     SILENCE: Way(strike=_kill_only, limit_s=400.0),
 }
