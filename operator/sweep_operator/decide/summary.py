@@ -127,10 +127,13 @@ def _drift_text(record: ShardRecord, pod: PodView | None, before: SweepStatus) -
 
 
 def _unproven_text(record: ShardRecord, snapshot: Snapshot) -> str:
-    said = (
-        f"shard {record.shard} exited 0 before its items were proved to be done, and runs again: name the items in "
-        "spec.items or use the library"
+    what = (
+        "no file that the sidecar reads records them all; the library's log is read where the name that "
+        "spec.checkpoint.file gives it ends in .jsonl"
+        if snapshot.sweep.spec.has_items
+        else "name the items in spec.items or use the library"
     )
+    said = f"shard {record.shard} exited 0 before its items were proved to be done, and runs again: {what}"
     if snapshot.listening_since is None:
         return f"{said}; no exit code can prove them here, because the operator takes no reports"
     return (

@@ -69,6 +69,15 @@ def test_the_total(records: Any, reports: Any, status: Any, total: int | None) -
     assert total_items(of.status, snapshot(of, reports=reports), records) == total
 
 
+@pytest.mark.parametrize(("has_items", "mend"), [(False, "name the items in spec.items"), (True, "ends in .jsonl")])
+def test_who_has_named_the_items_is_told_where_their_records_are_looked_for(has_items: bool, mend: str) -> None:
+    unproven = record(0, S.WAITING, attempt=1, signal=Signal.UNPROVEN)
+    of = snapshot(sweep([unproven], has_items=has_items), listening_since=NOW - 60)
+    (problem,) = problems_of(of, [unproven], now=NOW)
+    assert mend in problem.message
+    assert ("spec.items" in problem.message) is not has_items
+
+
 def test_running_are_current_attempts_whose_experiment_runs() -> None:
     records = [record(), record(1, attempt=2), record(2, attempt=4)]
     waiting = pod(2, shard=1, phase="Pending", mains=(ContainerView(name="main"),))
