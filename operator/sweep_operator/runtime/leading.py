@@ -22,7 +22,8 @@ _PAUSE_SECONDS = 1.0
 class Leading:
     """Waits for its turn with caches that are full, and then does the work.
 
-    `began` is called when the turn has come, with the time (Unix seconds); `work` is started after that.
+    `won` is called when the turn has come, and `began` when all sweeps are known as they are stored then, with the time
+    (Unix seconds); `work` is started after that.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Leading:
         leadership: Leadership,
         informers: Sequence[Informer[Any]],
         resync: Resync,
+        won: Callable[[], None],
         began: Callable[[float], None],
         work: Sequence[Callable[[], Coroutine[Any, Any, None]]],
         wall: Callable[[], float] = time.time,
@@ -39,6 +41,7 @@ class Leading:
         self._leadership = leadership
         self._informers = informers
         self._resync = resync
+        self._won = won
         self._began = began
         self._work = work
         self._wall = wall
@@ -55,6 +58,7 @@ class Leading:
         for informer in self._informers:
             await informer.wait_synced()
         await self._leadership.acquire()
+        self._won()
         await until_first_ends([self._leadership.hold(), self._lead()])
 
     async def _lead(self) -> None:

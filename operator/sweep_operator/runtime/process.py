@@ -188,6 +188,7 @@ async def _run(
         leadership=leadership,
         informers=informers,
         resync=resync,
+        won=queue.count_from_now,
         began=began,
         work=(workers.run, events.run, leases.run, tokens.run),
     )

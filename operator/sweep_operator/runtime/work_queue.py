@@ -59,6 +59,13 @@ class WorkQueue:
         self._due.pop(key, None)
         self._again.pop(key, None)
 
+    def count_from_now(self) -> None:
+        """Count the waiting of whatever is due from now on: nobody was to work on it before."""
+        now = self._clock()
+        self._due = {key: max(at, now) for key, at in self._due.items()}
+        self._heap = [(at, key) for key, at in self._due.items()]
+        heapq.heapify(self._heap)
+
     def due(self) -> int:
         """Return how many keys could be worked on at this moment."""
         now = self._clock()

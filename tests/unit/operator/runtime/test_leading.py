@@ -55,6 +55,7 @@ class Play:
             leadership=self.turn,
             informers=[self.informer],
             resync=resync,
+            won=lambda: self.told.append("won"),
             began=lambda now: self.told.append(f"began at {now:.0f}"),
             work=[self._work],
             wall=lambda: 7.0,
@@ -99,7 +100,7 @@ async def test_it_stands_only_with_full_caches_and_works_only_when_its_turn_has_
     play.api.objects[SWEEPS] = {"items": [manifest()]}
     play.turn.comes.set()
     await play.until(lambda: "works" in play.told)
-    assert play.told == ["began at 7", "works"]
+    assert play.told == ["won", "began at 7", "works"]
     play.running.cancel()
 
 
@@ -117,7 +118,7 @@ async def test_it_begins_with_the_sweeps_as_they_are_stored(play: Play) -> None:
     play.api.refuse[SWEEPS] = [ApiError(0, "connection refused")]
     play.turn.comes.set()
     await play.until(lambda: "works" in play.told)
-    assert play.told == ["tries again", "began at 7", "works"]
+    assert play.told == ["won", "tries again", "began at 7", "works"]
     assert play.sweeps.all_keys() == [KEY]
     assert play.sweeps.get(KEY) == new
     assert (await play.queue.take()) in (KEY, ("ns", "gone"))

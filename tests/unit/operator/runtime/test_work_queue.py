@@ -109,6 +109,20 @@ async def test_how_long_the_oldest_has_been_due(queue: WorkQueue, clock: Clock) 
     assert queue.oldest_due_seconds() == 7
 
 
+async def test_nobody_has_waited_for_whoever_only_stood_in(clock: Clock) -> None:
+    waited: list[float] = []
+    queue = WorkQueue(idle_seconds=1, clock=clock, waited=waited.append)
+    queue.add(A)
+    queue.add(B, delay=3605)
+    clock.now += 3600
+    queue.count_from_now()
+    assert queue.oldest_due_seconds() == 0
+    clock.now += 7
+    assert queue.oldest_due_seconds() == 7
+    assert [await due(queue), await due(queue), await due(queue)] == [A, B, None]
+    assert waited == [7, 2]
+
+
 async def test_workers_wake_up_for_an_earlier_wish() -> None:
     queue = WorkQueue(idle_seconds=0)
     queue.add(A, delay=600)
