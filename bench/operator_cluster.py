@@ -123,7 +123,7 @@ def _completed() -> str:
     report = Report(run_id="r", shard=-1, attempt=-2, sequence=1, stage=Stage.COMPLETE, items_done=1, items_recorded=1)
     text = Outcome("Ended", "", json.loads(report.to_json())).to_json()
     for number, label in ((-1, names.SHARD), (-2, names.ATTEMPT)):
-        text = text.replace(f": {number}", f': {{{{ index .metadata.labels "{label}" }}}}')
+        text = text.replace(f": {number}", f': {{{{ index $.metadata.labels "{label}" }}}}')
     return text
 
 

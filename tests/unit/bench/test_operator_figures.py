@@ -72,7 +72,7 @@ def test_the_sweep_is_one_that_the_operator_knows() -> None:
 def test_a_mirror_that_completes_its_shard_says_so_in_the_sidecars_own_words() -> None:
     complete = next(stage for stage in stages() if stage["metadata"]["name"] == "complete")
     said = re.findall(r"message: '(.*)'\}\}", complete["spec"]["next"]["statusTemplate"])
-    filled = [re.sub(r"\{\{ index \.metadata\.labels \"[^\"]*\" \}\}", "7", words) for words in said]
+    filled = [re.sub(r"\{\{ index \$\.metadata\.labels \"[^\"]*\" \}\}", "7", words) for words in said]
     outcomes = [outcome for words in filled if (outcome := parsed_outcome(words)) is not None]
     ends = [parsed_report(outcome.details) for outcome in outcomes if outcome.reason == "Ended"]
     assert [(end.stage, end.shard, end.attempt) for end in ends] == [(Stage.COMPLETE, 7, 7)]
