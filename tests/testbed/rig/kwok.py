@@ -136,7 +136,7 @@ def ending_stage(
 ) -> dict[str, Any]:
     """Return the stage by which pods with these labels have succeeded so long after they have come to ``phase``.
 
-    What their containers have said at the end are Go templates, with `$` for the pod: init containers, sidecars, others.
+    What their containers have said at the end are Go templates (`$` is the pod): init containers, sidecars, others.
     """
     status = _ENDED
     for what, words in (("@init", init), ("@sidecar", sidecar), ("@main", main)):
