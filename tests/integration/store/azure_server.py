@@ -24,6 +24,7 @@ _FOR_NODE = {"node": "nodejs", "npm": "npm"}
 
 class AzureServer(Server):
     scheme = "az"
+    many = 5_100  # one answer holds 5,000
 
     def command(self) -> list[str]:
         return [

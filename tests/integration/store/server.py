@@ -19,12 +19,15 @@ class Server(ABC):
 
     scheme: str
     """Of the URLs below it."""
+    many = 3_100
+    """So many objects take several answers to a listing; S3 and GCS give 1,000 in one."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[str] | None = None
+        self._filled = ""
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -37,6 +40,14 @@ class Server(ABC):
     @abstractmethod
     def fill(self, bucket: str, prefix: str, count: int) -> None:
         """Put so many empty objects into a bucket, `<prefix>00000` and so on, on the shortest way."""
+
+    def filled_bucket(self, prefix: str) -> str:
+        """Return a bucket with `many` empty objects below a prefix, made once: only for those who change nothing."""
+        if not self._filled:
+            bucket = self.make_bucket()
+            self.fill(bucket, prefix, self.many)
+            self._filled = bucket
+        return self._filled
 
     @abstractmethod
     def environment(self, url: str, *, bucket: str, may_delete: bool = True) -> dict[str, str]:
