@@ -17,6 +17,7 @@ from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.claims import Claims
 from sweep_operator.model.observed import QUOTA_EXCEEDED, PodView, Role
 from sweep_operator.model.problem import Problem
+from sweep_operator.model.shard_record import UNDER_WAY
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods.overreach import Allowance, Overreach, claims_of, overreaches_in, overreaches_of
 from sweep_operator.runtime.refusals import WEBHOOK_FAILED, Refusal, refusal_of, refusal_of_overreach
@@ -127,15 +128,19 @@ class Gate:
     async def forbidden(self, sweep: Sweep, pods: Iterable[PodView]) -> dict[str, Problem]:
         """Return which of a sweep's pods must go, by UID, and why.
 
-        Where the status tells of an attempt's node or restore, an earlier look has seen its pod, and found nothing
-        against it. It is not asked about again: what was allowed when it was made may not be so any more.
+        Where the status tells of the node or restore of an attempt that goes on, an earlier look has seen its pod, and
+        found nothing against it. It is not asked about again: what was allowed when it was made may not be so any more.
 
         Raises
         ------
         ApiError
             Where that cannot be told at present.
         """
-        seen = {record.attempt for record in sweep.status.records if record.node or record.base}
+        seen = {
+            record.attempt
+            for record in sweep.status.records
+            if record.state in UNDER_WAY and (record.node or record.base)
+        }
         judged: dict[tuple[Role, Claims], Refusal | None] = {}
         found = {}
         for pod in pods:

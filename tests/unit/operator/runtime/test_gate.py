@@ -15,6 +15,7 @@ from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError
 from sweep_operator.model.claims import Claims, Grasp, Reach
 from sweep_operator.model.observed import PodView, Role
+from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods.overreach import Allowance
 from sweep_operator.runtime.gate import Gate
@@ -168,6 +169,12 @@ async def test_every_pod_that_the_caches_show_is_looked_at_once(entrance: Entran
     assert found[pods[0].uid].reason == "TemplateForbidden"
     assert "added to the attempt pod: volumes d is the hostPath /" in found[pods[0].uid].message
     assert entrance.api.requests == []
+
+
+async def test_one_that_could_not_be_deleted_at_once_is_still_to_go_at_once(entrance: Entrance) -> None:
+    # The look that found it has noted where it ran, together with the verdict.
+    of = replace(entrance.sweep, status=sweep([placed(state=ShardState.WAITING, attempt=1)]).status)
+    assert set(await entrance.gate.forbidden(of, [seen()])) == {seen().uid}
 
 
 async def test_a_class_is_asked_for_once_for_all_pods_that_have_it(entrance: Entrance) -> None:
