@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -76,6 +77,8 @@ def _entered() -> _Ground:
         raise RuntimeError("there is no control plane: enter `running` first")
     if _ground is None or _ground.pid != os.getpid():
         _ends = ExitStack()
+        # What is overtaken here is meant to be.
+        logging.getLogger("sweep_sidecar").setLevel(logging.CRITICAL)
         player = _ends.enter_context(Player(_kubeconfig, folder=_folder / f"player-{os.getpid()}"))
         _ground = _Ground(os.getpid(), player, _ends.enter_context(OperatorHost()))
     return _ground
