@@ -167,7 +167,9 @@ class Executor:
         pause = refresh_seconds(shards)
         due_at = self._written_at.get(sweep.uid, 0.0) + pause
         # A clock that was set back must not hold anything back for longer.
-        if 0 < due_at - self._clock() <= pause and await beside_the_loop(shards, _is_the_same, wanted, current):
+        # What is said now would be said again by the next look, from the status as it was.
+        may_wait = not plan.events and 0 < due_at - self._clock() <= pause
+        if may_wait and await beside_the_loop(shards, _is_the_same, wanted, current):
             return after, due_at
         metadata = {name: value for name, value in sweep.manifest["metadata"].items() if name != "managedFields"}
         body = {**sweep.manifest, "metadata": metadata, "status": wanted}

@@ -70,10 +70,15 @@ class Desk:
         return sweep_of(self.store.get(("ns", "lr")) or {})
 
     async def execute(
-        self, *actions: Any, status: dict[str, Any] | None = None, spent: float = 0.0, **known: Any
+        self,
+        *actions: Any,
+        status: dict[str, Any] | None = None,
+        spent: float = 0.0,
+        says: tuple[str, ...] = ("Said",),
+        **known: Any,
     ) -> float | None:
         sweep = self.sweep
-        events = (SweepEvent(reason="Said", message="m"),)
+        events = tuple(SweepEvent(reason=reason, message="m") for reason in says)
         wanted = replace(sweep.status, **(status if status is not None else {"attempts": 1}))
         plan = Plan(status=wanted, actions=actions, events=events)
         return await self.executor.execute(snapshot(sweep, **known), plan, spent=spent)
@@ -123,14 +128,16 @@ async def test_without_the_status_nothing_is_done(desk: Desk, status: int) -> No
 
 
 async def test_counts_are_written_only_every_so_often(desk: Desk) -> None:
-    await desk.execute(status={"done": 1})
-    await desk.execute(status={"done": 2})
+    await desk.execute(status={"done": 1}, says=())
+    await desk.execute(status={"done": 2}, says=())
     assert len(desk.api.paths("PUT")) == 1
     desk.now += 2
-    await desk.execute(status={"done": 3})
+    await desk.execute(status={"done": 3}, says=())
     assert len(desk.api.paths("PUT")) == 2
-    await desk.execute(status={"done": 4, "attempts": 1})
+    await desk.execute(status={"done": 4, "attempts": 1}, says=())
     assert len(desk.api.paths("PUT")) == 3, "an attempt cannot wait"
+    await desk.execute(status={"done": 5, "attempts": 1})
+    assert len(desk.api.paths("PUT")) == 4, "nor can what an event tells"
 
 
 async def test_an_unchanged_status_is_not_written(desk: Desk) -> None:

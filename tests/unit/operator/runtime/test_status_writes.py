@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from builders import NOW, UID, manifest, node, pod
+from builders import NOW, UID, manifest, node, pod, report
 from fake_api import FakeApi
 
+from resumable_sweep.contract.report import Report
 from sweep_operator.decide import decide
 from sweep_operator.decide.sweep import refresh_seconds
 from sweep_operator.kube import paths
@@ -37,6 +38,7 @@ class Cluster:
         self.store = SweepStore(WorkQueue())
         self.store.seen(manifest(shards=shards))
         self.running: set[int] = set()
+        self.reports: dict[int, Report] = {}
         client: Any = self.api
         self.executor = Executor(
             client=client,
@@ -49,6 +51,7 @@ class Cluster:
             clock=lambda: self.now,
             token=lambda: "secret",
         )
+        self.said: list[str] = []
 
     @property
     def sweep(self) -> Sweep:
@@ -78,9 +81,12 @@ class Cluster:
             sweep=self.sweep,
             presence=Presence(pods=tuple(self.pods()), nodes=nodes),
             creations=self.attempts.of(UID),
+            reports=self.reports,
             listening_since=self.now,
         )
-        return await self.executor.execute(known, plan or decide(known, self.now))
+        plan = plan or decide(known, self.now)
+        self.said += [event.reason for event in plan.events]
+        return await self.executor.execute(known, plan)
 
 
 async def test_a_large_launch_is_no_flood_of_writes() -> None:
@@ -132,6 +138,19 @@ async def test_another_reason_and_a_verdict_are_written_at_once() -> None:
     cluster.running.remove(7)
     await cluster.look()
     assert (cluster.writes, healthy(cluster)["reason"]) == (before + 2, "Unschedulable")
+
+
+async def test_what_was_said_is_not_said_again() -> None:
+    cluster = Cluster(200)
+    cluster.running = {7, 8}
+    damage = {"restore_problem": "CheckpointFellBack", "restore_message": "went back"}
+    await cluster.look()
+    for shard in (7, 8):
+        # The condition is the same for both of them.
+        cluster.reports[shard + 1] = report(shard + 1, shard=shard, **damage)
+        for _ in range(3):
+            await cluster.look()
+    assert cluster.said.count("CheckpointFellBack") == 2
 
 
 def healthy(cluster: Cluster) -> dict[str, Any]:
