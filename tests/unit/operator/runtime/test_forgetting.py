@@ -59,12 +59,15 @@ class Memory:
         self.queue = WorkQueue(idle_seconds=0, clock=self.clock)
         self.attempts, self.reports = Attempts(), ReportBoard(self.clock)
         self.gate = Gate(client, allowance=Allowance(), clock=self.clock)
-        self.sweeps = SweepStore(self.queue, forget=(self.attempts.forget, self.reports.forget, self.gate.forget))
+        metrics = Metrics(clock=self.clock)
+        self.items = metrics.first_items
+        forget = (self.attempts.forget, self.reports.forget, self.gate.forget, self.items.forget)
+        self.sweeps = SweepStore(self.queue, forget=forget)
         self.pods = PodIndex(self.queue)
         self.nodes = Informer(client, paths.NODES, project=node_view, changed=self.pods.node_changed)
         self.events = EventPoster(client, clock=self.clock, unique=lambda: "x")
         self.tokens = TokenReviewer(client, clock=self.clock)
-        settings, metrics = PodSettings(sidecar_image="sidecar:1"), Metrics()
+        settings = PodSettings(sidecar_image="sidecar:1")
         self.executor = Executor(
             client=client,
             gate=self.gate,
@@ -110,7 +113,9 @@ class Memory:
     def held(self) -> dict[str, dict[str, int]]:
         """Return what is kept, by class and attribute."""
         keepers = (self.queue, self.attempts, self.reports, self.gate, self.sweeps, self.pods, self.events, self.nodes)
-        return {type(it).__name__: held(it) for it in (*keepers, self.executor, self.leases, self.reconciler)}
+        return {
+            type(it).__name__: held(it) for it in (*keepers, self.items, self.executor, self.leases, self.reconciler)
+        }
 
     async def look(self, *, after: float = 0.0) -> None:
         """Look at what is due `after` some seconds, and let what is to be said of it be said."""
@@ -145,9 +150,11 @@ async def test_a_sweep_leaves_nothing(memory: Memory) -> None:
     for shard in (0, 1):
         memory.pods.pod_changed(None, pod(shard + 1, shard=shard))
         memory.reports.post(UID, report(shard + 1, shard=shard))
+        memory.items.relaunched(UID, shard=shard, attempt=shard + 1, since=NOW)
     await memory.look(after=1)
     kept = memory.held()
-    assert {it for it in fresh if kept[it] != fresh[it]} >= {"WorkQueue", "Attempts", "ReportBoard", "Gate", "PodIndex"}
+    keeping = {it for it in fresh if kept[it] != fresh[it]}
+    assert keeping >= {"WorkQueue", "Attempts", "ReportBoard", "Gate", "PodIndex", "FirstItems", "Executor"}
     memory.vanish()
     for shard in (0, 1):
         memory.pods.pod_changed(pod(shard + 1, shard=shard), None)
