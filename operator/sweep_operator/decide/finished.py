@@ -34,9 +34,10 @@ def after_the_end(snapshot: Snapshot, now: float) -> Plan:
         # Nothing else tells of a sweep that has ended what keeps this pod from working.
         found = platform.chore_problems(Role.RETAIN, snapshot, now=now)[:1]
         said = next((housekeeping.not_retained(problem, now=now) for problem in found), None)
-    if said is not None:
+    if said is not None or spec.keep is None:
         others = [condition for condition in status.conditions if condition.type != housekeeping.RETAINED]
-        status = replace(status, conditions=summary.with_conditions(status.conditions, [*others, said]))
+        wanted = others if said is None else [*others, said]
+        status = replace(status, conditions=summary.with_conditions(status.conditions, wanted))
     times = (retention.again_at, cleanup.goes_at(status, spec), platform.next_step(snapshot, now=now))
     looks = [at for at in times if at is not None]
     return Plan(status=status, actions=(*deletions, *retention.actions), look_again_at=min(looks, default=None))

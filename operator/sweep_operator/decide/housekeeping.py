@@ -109,9 +109,12 @@ def retain(status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeepi
     Whatever becomes of it is said, and is never the end of the sweep.
     """
     nothing = Housekeeping(status=status)
-    if snapshot.sweep.spec.keep is None:
-        return nothing
     pod = next((pod for pod in snapshot.presence.pods if pod.role is Role.RETAIN), None)
+    if snapshot.sweep.spec.keep is None:
+        # Whoever takes it back wants nothing deleted any more.
+        if pod is None or pod.deleted:
+            return nothing
+        return replace(nothing, actions=(DeletePod(pod=pod, reason="Settled"),))
     if pod is None:
         due = _retention_due(status)
         if due is None or now < due:

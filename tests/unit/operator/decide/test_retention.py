@@ -180,3 +180,17 @@ def test_a_failed_sweep_loses_nothing_more() -> None:
     pod = chore(Role.RETAIN, created_at=NOW)
     assert decide(snapshot(of, pod), NOW).actions == (DeletePod(pod=pod, reason="Settled"),)
     assert decide(snapshot(of), NOW + 9 * DAY).actions == ()
+
+
+@pytest.mark.parametrize("pod", [chore(Role.RETAIN), over()], ids=["at work", "over"])
+def test_who_takes_retention_back_wants_nothing_deleted_any_more(pod: PodView) -> None:
+    assert retaining(pod, keep=None, started_at=NOW).actions == (DeletePod(pod=pod, reason="Settled"),)
+    assert retaining(replace(pod, deleted=True), keep=None, started_at=NOW).actions == ()
+
+
+def test_what_was_said_of_retention_goes_with_it_after_the_sweep_s_end() -> None:
+    status = {"phase": "Complete", "completed_at": NOW - 5, "merged": MERGED, "conditions": said(AWAY)}
+    ended = sweep([record(0, ShardState.COMPLETE)], status=status, keep=None)
+    assert decide(snapshot(ended), NOW).status.conditions == ()
+    kept = replace(ended, spec=replace(ended.spec, keep=KEEP))
+    assert [each.type for each in decide(snapshot(kept), NOW).status.conditions] == [RETAINED]
