@@ -21,6 +21,13 @@ from sweep_operator.api import GROUP, PLURAL
 pytestmark = pytest.mark.integration
 
 SHORT, LONG = 25, 600
+# Nobody renews the node's heartbeat here. Kubernetes' own controllers must not take the pods for that.
+PATIENT = {
+    "spec": {
+        "containers": [{"name": "main", "image": "main:test"}],
+        "tolerations": [{"operator": "Exists", "effect": "NoExecute"}],
+    }
+}
 MOST_KNOCKS_A_SECOND = 4.0
 SECONDS_TO_GO_ON = 30
 WAYS = {"frozen": (ApiServer.freeze, ApiServer.thaw), "killed": (ApiServer.kill, ApiServer.start)}
@@ -129,7 +136,7 @@ def test_an_outage_is_waited_out(
     record_property: Callable[[str, object], None],
 ) -> None:
     node("stable")
-    stage.apply()
+    stage.apply(template=PATIENT, reclaim={"unreachableAfter": "1h"})
     stage.resolve()
     first, second = stage.wait_for_attempts(0, 1)
     for pod in (first, second):
@@ -157,7 +164,7 @@ def test_an_outage_is_waited_out(
     )
     went_on = time.monotonic() - since
     assert [pod["metadata"]["labels"]["resumable.dev/attempt"] for pod in lives] == ["3"]
-    assert second["metadata"]["uid"] in [pod["metadata"]["uid"] for pod in stage.live()]
+    assert second["metadata"]["uid"] in [pod["metadata"]["uid"] for pod in stage.live()], operator.log()[-3000:]
     # Its watch of the sweeps lives, too.
     since = time.monotonic()
     stage.change(suspend=True)
