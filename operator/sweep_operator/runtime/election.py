@@ -199,9 +199,20 @@ class Elector:
             return
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
-                await self._client.replace(self._path, self._claim(self._lease, holder=""))
+                await self._give_back()
         except (ApiError, TimeoutError) as error:
             logger.warning("%s not released: %r", self._path, error)
+
+    async def _give_back(self) -> None:
+        try:
+            await self._client.replace(self._path, self._claim(self._lease, holder=""))
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            # A renewal was cut off that has been stored nevertheless.
+            await self._look()
+            if self._holder() == self._candidacy.name:
+                await self._client.replace(self._path, self._claim(self._lease, holder=""))
 
     async def _is_won(self) -> bool:
         """Look at the Lease, take it where nobody has it, and return whether it is ours."""

@@ -233,6 +233,24 @@ async def test_a_lease_that_is_released_is_free_at_once(play: Play) -> None:
     assert play.leases.lease["spec"]["leaseTransitions"] == 2
 
 
+async def test_a_renewal_that_was_cut_off_keeps_nobody_from_releasing(play: Play) -> None:
+    first = play.candidate("a")
+    await first.acquire()
+    play.leases.mute = 1
+    assert not await first._is_renewed()
+    await first.release()
+    assert play.leases.lease["spec"]["holderIdentity"] == ""
+
+
+async def test_what_somebody_else_has_taken_meanwhile_is_not_released(play: Play) -> None:
+    first = play.candidate("a")
+    await first.acquire()
+    taken = {**play.leases.lease, "spec": {"holderIdentity": "b"}}
+    play.leases._store(taken)
+    await first.release()
+    assert play.leases.lease["spec"] == {"holderIdentity": "b"}
+
+
 async def test_releasing_what_is_not_held_takes_it_from_nobody(play: Play) -> None:
     first, second = play.candidate("a"), play.candidate("b")
     await first.acquire()
