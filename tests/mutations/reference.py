@@ -8,12 +8,16 @@ from mutations.sweeps import sweep_with
 
 
 def take_reference(stage: Stage) -> None:
-    """Run a sweep to its end, and note its results and how often it was written."""
+    """Run sweeps to their end, and note their results and how often one was written."""
     with stage.namespace() as namespace:
-        played = Played(stage, namespace, sweep_with("shards"))
-        played.create()
-        played.wait(lambda: played.phase == "Complete", "the end of a sweep that nobody changes")
-        stage.reference = played.status["merged"]["sha256"]
-        seen = played.seen
-        assert seen is not None
-        stage.usual_versions = seen.versions
+        ended = {field: _ended(Played(stage, namespace, sweep_with(field))) for field in ("shards", "items.matrix")}
+    stage.reference, stage.reference_of_matrix = (each.status["merged"]["sha256"] for each in ended.values())
+    seen = ended["shards"].seen
+    assert seen is not None
+    stage.usual_versions = seen.versions
+
+
+def _ended(played: Played) -> Played:
+    played.create()
+    played.wait(lambda: played.phase == "Complete", "the end of a sweep that nobody changes")
+    return played

@@ -17,6 +17,7 @@ class Resident:
 
     def __init__(self, stage: Stage, phase: str, field: str) -> None:
         self.phase = phase
+        self._has_matrix = field.startswith("items.matrix")
         self.played = Played(stage, RESIDENTS, sweep_with(field, phase=phase))
         self._alone = threading.Lock()
         self._is_there = False
@@ -61,7 +62,9 @@ class Resident:
         if self.phase == "failed":
             played.retry("all")
         played.wait(lambda: played.phase == "Complete", "the resident's end")
-        return wrong_with_results(played.status, reference=played.stage.reference)
+        stage = played.stage
+        reference = stage.reference_of_matrix if self._has_matrix else stage.reference
+        return wrong_with_results(played.status, reference=reference)
 
 
 def resident(stage: Stage, phase: str, field: str) -> Resident:

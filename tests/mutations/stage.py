@@ -90,7 +90,9 @@ class Watcher:
 
 @dataclass
 class Stage:
-    """Where transitions are tried; `reference` is the digest of the results to which every sweep has to come."""
+    """Where transitions are tried; `reference` is the digest of the results to which every sweep has to come.
+
+    Items of a matrix are other items, so they have their own."""
 
     api: Api
     player: Player
@@ -101,6 +103,7 @@ class Stage:
     free: queue.Queue[str]
     namespaces: int
     reference: str = ""
+    reference_of_matrix: str = ""
     usual_versions: int = 0
     found: list[tuple[str, str, str]] = field(default_factory=list)
     """Of each transition: the schedule, what came of it, and what was said."""

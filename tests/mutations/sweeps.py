@@ -92,7 +92,7 @@ _FULL: dict[str, Any] = {
 def sweep_with(field: str, *, phase: str = "") -> dict[str, Any]:
     """Return the spec of a sweep that has `field`, or a place for it, and that can come to `phase`.
 
-    Items are named in one way, so each way has its own sweep; all of them name the same items.
+    Items are named in one way, so each way has its own sweep.
     """
     spec = copy.deepcopy(_FULL)
     if field.startswith("items.matrix"):
