@@ -153,10 +153,13 @@ class Metrics:
             "queue_wait_seconds", "Time between a look's being due and its beginning.", buckets=_LOOK_BUCKETS
         )
         self.reports = families.counter(
-            "reports_total", "Reports that sidecars pushed.", code="HTTP status code of the answer"
+            "reports_total",
+            "Reports that sidecars pushed; one that was brought to the operator that decides counts at both.",
+            code="HTTP status code of the answer",
         )
         self.takes_reports = families.gauge(
-            "takes_reports", "1 where pods are told to report and their tokens may be reviewed, else 0."
+            "takes_reports",
+            "1 where this operator decides, pods are told to report, and their tokens may be reviewed, else 0.",
         )
         self.leader = families.gauge("leader", "1 where this operator decides, 0 where it stands in for another.")
         self.loop_lag_seconds = families.gauge(

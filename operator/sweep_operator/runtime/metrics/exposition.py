@@ -74,20 +74,21 @@ class Exposition:
 
     def text(self) -> bytes:
         """Return all metrics as they are now, in Prometheus' text format."""
-        self._look_at_process()
-        self._look_at_watches()
         decides = self._leadership.is_held
+        self._look_at_process(decides=decides)
+        self._look_at_watches()
         self._look_at_queue(decides=decides)
         self._look_at_attempts(decides=decides)
         self._look_at_sweeps(decides=decides)
         return generate_latest(self._metrics.registry)
 
-    def _look_at_process(self) -> None:
+    def _look_at_process(self, *, decides: bool) -> None:
         metrics = self._metrics
-        metrics.leader.set(self._leadership.is_held)
+        metrics.leader.set(decides)
         metrics.loop_lag_seconds.set(self._lag.worst_seconds())
         metrics.ready.set(not self._health.complaints())
-        metrics.takes_reports.set(self._is_reported_to and not self._tokens.forbidden)
+        # Whoever only stands in does not try whether it may.
+        metrics.takes_reports.set(decides and self._is_reported_to and not self._tokens.forbidden)
 
     def _look_at_watches(self) -> None:
         metrics, now = self._metrics, self._clock()

@@ -165,6 +165,12 @@ def test_whether_reports_are_taken_depends_on_the_right_to_know_who_sends_them(o
     assert operator.sampled("takes_reports") == 0
 
 
+def test_one_that_stands_in_does_not_say_that_reports_are_taken(operator: Operator) -> None:
+    # It reviews no tokens: its word would raise the alert of reports where whoever decides may review none.
+    operator.leadership.is_held = False
+    assert operator.sampled("takes_reports") == 0
+
+
 def test_attempts_whose_program_runs_are_heard_or_not(operator: Operator) -> None:
     for number in (1, 2, 3):
         operator.pods.pod_changed(None, pod(number, shard=number))
