@@ -92,7 +92,8 @@ class Watcher:
 class Stage:
     """Where transitions are tried; `reference` is the digest of the results to which every sweep has to come.
 
-    Items of a matrix are other items, so they have their own."""
+    Items of a matrix are other items, so they have their own.
+    """
 
     api: Api
     player: Player
