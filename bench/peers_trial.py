@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from rig import RigError
 from rig.progress import say
 from trial.client import Client
 from trial.cluster import wait_until
-from trial.follower import Follower, Worker
+from trial.follower import Follower, Ran, Worker
 from trial.ground import Ground
 from trial.job import INDEX_LABEL, Bucket, Job, completed_indexes, job_like, verdict_of
 from trial.ledger import ledger_of
@@ -44,7 +44,8 @@ class _Side:
     follower: Follower
     verdict: Callable[[], str]
     said_done: Callable[[], Set[int]]
-    kept: Callable[[], Set[str]]
+    results: Callable[[], list[tuple[str, Ran]]]
+    """What is in its results: from which pod, and what that has finished when."""
     delete: Callable[[], None]
 
 
@@ -118,6 +119,10 @@ class _Trial:
             # Logs of nodes that are gone stay unread: what counts of them came before the strike.
             with suppress(TimeoutError):
                 wait_until(lambda side=side: _is_all_read(side), what="logs", seconds=5)  # type: ignore[misc]
+        results = {side.name: side.results() for side in sides}
+        for side in sides:
+            for pod, ran in results[side.name]:
+                side.follower.take(pod, ran)
         outcomes = [
             outcome_of(
                 side.name,
@@ -125,7 +130,7 @@ class _Trial:
                 at=at,
                 workers=side.follower.workers(),
                 items=self._items,
-                kept=side.kept(),
+                kept={ran.key for _, ran in results[side.name]},
                 said_done=side.said_done(),
                 verdict=side.verdict(),
                 watched_s=ended.get(side.name, watched_s),
@@ -174,18 +179,19 @@ class _Trial:
             phase = sweep.status().get("phase", "")
             return phase if phase in ("Complete", "Failed") else ""
 
-        def kept() -> Set[str]:
+        def results() -> list[tuple[str, Ran]]:
             merged = sweep.status().get("merged")
             if merged is None:
-                return frozenset()
-            return set(ledger_of(sweep, environment=self._ground.local_env).merged(merged["sha256"]).keys)
+                return []
+            found = ledger_of(sweep, environment=self._ground.local_env).merged(merged["sha256"])
+            return [_recorded(entry) for entry in found.provenance]
 
         return _Side(
             name=SWEEP,
             follower=follower,
             verdict=verdict,
             said_done=lambda: set(self._items) if verdict() == "Complete" else set(),
-            kept=kept,
+            results=results,
             delete=sweep.delete,
         )
 
@@ -199,18 +205,18 @@ class _Trial:
         job.apply(job_like(self._manifest, name=job.name, command=self._command, bucket=bucket))
         follower = self._follower(f"batch.kubernetes.io/job-name={job.name}", index_label=INDEX_LABEL)
 
-        def kept() -> Set[str]:
+        def results() -> list[tuple[str, Ran]]:
             if bucket is not None:
-                return {key for index in self._items for key in _in_bucket(bucket, f"{index}.jsonl")}
+                return [found for index in self._items for found in _in_bucket(bucket, f"{index}.jsonl")]
             # As if somebody had fetched the file out of each pod that succeeded, the moment it did.
-            return {ran.key for each in follower.workers() if each.phase == "Succeeded" for ran in each.ran}
+            return [(each.pod, ran) for each in follower.workers() if each.phase == "Succeeded" for ran in each.ran]
 
         return _Side(
             name=side,
             follower=follower,
             verdict=lambda: verdict_of(job.status()),
             said_done=lambda: completed_indexes(job.status()),
-            kept=kept,
+            results=results,
             delete=job.delete,
         )
 
@@ -233,11 +239,15 @@ def _is_all_read(side: _Side) -> bool:
     return all(each.is_read or each.is_gone for each in ended)
 
 
-def _in_bucket(bucket: Bucket, file: str) -> Set[str]:
+def _in_bucket(bucket: Bucket, file: str) -> list[tuple[str, Ran]]:
     try:
         with urllib.request.urlopen(bucket.url_to_read(file), timeout=10) as response:
-            return set(results_of(entries_of(response.read())))
+            return [_recorded(entry) for entry in results_of(entries_of(response.read())).values()]
     except urllib.error.HTTPError as error:
         if error.code == 404:
-            return frozenset()
+            return []
         raise
+
+
+def _recorded(entry: Mapping[str, Any]) -> tuple[str, Ran]:
+    return entry["host"], Ran(key=identity(entry["key"]), at=float(entry["ended"]))

@@ -74,6 +74,12 @@ class Follower:
         for line in lines:
             _take_line(worker, line)
 
+    def take(self, pod: str, ran: Ran) -> None:
+        """Take an item that a pod has finished, as its results say: its log may be gone before it was read."""
+        with self._lock:
+            worker = self._workers[pod]
+        _note(worker, ran)
+
     def _follow_pods(self) -> None:
         cluster = Cluster(self._kubeconfig)
         path = f"/api/v1/namespaces/{self._namespace}/pods"
@@ -132,6 +138,10 @@ def _take_line(worker: Worker, line: str) -> None:
     stamp, _, text = line.partition(" ")
     if not text.startswith(_RAN):
         return
-    ran = Ran(key=text.removeprefix(_RAN).strip(), at=datetime.fromisoformat(stamp).timestamp())
-    if ran not in worker.ran:  # a log may be read more than once
+    _note(worker, Ran(key=text.removeprefix(_RAN).strip(), at=datetime.fromisoformat(stamp).timestamp()))
+
+
+def _note(worker: Worker, ran: Ran) -> None:
+    # A program does no item twice, but its log may be read more than once.
+    if all(each.key != ran.key for each in worker.ran):
         worker.ran.append(ran)
