@@ -39,7 +39,11 @@ class Forwarder:
             return come_back()
         headers = {FORWARDED: "1", "Content-Type": "application/json"}
         headers["Authorization"] = request.headers.get("Authorization", "")
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionResetError:
+            # The pod has ended meanwhile: nobody hears an answer.
+            return web.Response(status=400, text="the report broke off\n")
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=1.0))
         try:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -75,3 +77,13 @@ async def test_where_nobody_takes_it_the_sidecar_is_to_come_back(pair: Pair, add
     status, _, again = await pair.report()
     assert status == 503
     assert 1 <= int(again) <= 3
+
+
+async def test_a_pod_that_ends_while_it_reports_is_no_error() -> None:
+    async def broken_off() -> bytes:
+        raise ConnectionResetError("Connection lost")
+
+    leadership = Alone()
+    leadership.leader_address = "http://127.0.0.1:1"
+    request: Any = SimpleNamespace(headers={}, read=broken_off)
+    assert (await Forwarder(leadership).forward(request)).status == 400
