@@ -31,8 +31,10 @@ def test_an_attempt_number_used_again() -> None:
 
 
 def test_a_cache_that_is_believed() -> None:
-    wrong = tried(parsed_schedule("operator-travel/node/9/pods/0"), flaw="believes_its_cache")
-    assert any("with which nothing is wrong" in text for text in wrong), wrong
+    # Which write falls while both attempts run depends on how many of a status fall together.
+    schedules = [parsed_schedule(f"operator-travel/node/{at}/pods/0") for at in (7, 8, 9)]
+    wrong = (text for schedule in schedules for text in tried(schedule, flaw="believes_its_cache"))
+    assert any("with which nothing is wrong" in text for text in wrong)
 
 
 def test_an_error_after_which_nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
