@@ -49,6 +49,7 @@ def test_what_is_frozen_is_told_from_the_definition_s_own_rules() -> None:
         ("checkpoint.interval=empty", "spec.checkpoint.interval: Invalid value", ""),
         ("checkpoint.env[].name=empty", "spec.checkpoint.env[3].name: Invalid value", ""),
         ("checkpoint.interval=empty", "spec.checkpoint.url: Invalid value", "does not name the field"),
+        ("checkpoint.progress=last", "spec.completion: with checkpoint.progress None nothing is recorded", ""),
         ("checkpoint.interval=empty", "it is invalid", "does not name the field"),
         ("shards=other", "spec.shards: shards cannot change", "does not say what to do"),
     ],
