@@ -128,8 +128,9 @@ class Follower:
                 if has_ended:
                     worker.is_read = True
                     return
-            except Refused as refused:
-                if refused.status == 404 or worker.is_gone:
+            except Refused:
+                # Whatever is said of a pod that is there, 404 too: its kubelet may not have heard of it yet.
+                if worker.is_gone:
                     return
             self._closed.wait(0.5)
 
