@@ -1,6 +1,6 @@
 """`make bench`: run all benchmarks, or those that are named, and write one JSON file each.
 
-`--quick` measures less where a benchmark can: within a minute, and with more noise.
+`--quick` measures less where a benchmark can: within a minute (`peers`: within some), and with more noise.
 """
 
 from __future__ import annotations
