@@ -31,10 +31,10 @@ class Relaunches:
     missing: int
 
     def quantile(self, share: float) -> float | None:
-        """Return the seconds within which such a share was replaced, None where fewer were."""
+        """Return the seconds within which such a share was replaced, None where fewer were, or none was lost."""
         count = len(self.seconds) + self.missing
         place = min(count - 1, int(share * count))
-        return sorted(self.seconds)[place] if place < len(self.seconds) else None
+        return sorted(self.seconds)[place] if 0 <= place < len(self.seconds) else None
 
 
 def relaunches(losses: Collection[Loss], observer: Observer) -> Relaunches:

@@ -30,6 +30,7 @@ def seen(shard: int, attempt: int, at: float) -> Seen:
         ([1.0, 2.0], 2, 0.25, 2.0),
         ([1.0, 2.0], 2, 0.5, None),
         ([], 1, 0.5, None),
+        ([], 0, 0.5, None),
     ],
 )
 def test_what_was_never_replaced_counts_as_the_longest(
