@@ -40,7 +40,9 @@ async def serving() -> AsyncIterator[Serving]:
     }
     server = Server(leadership=leadership, health=health, metrics=Metrics(), **rest)
     runner = await server.start(0)
-    yield Serving(server, leadership, health, f"http://127.0.0.1:{runner.addresses[0][1]}")
+    # Port 0 is another port for each family of addresses, and they come in any order.
+    port = next(address[1] for address in runner.addresses if ":" not in address[0])
+    yield Serving(server, leadership, health, f"http://127.0.0.1:{port}")
     await runner.cleanup()
 
 
