@@ -16,6 +16,22 @@ _WAIT_SECONDS = 60.0
 _OURS = "labelSelector=resumable.dev%2Fsweep"
 
 
+def sweep_body(*, shards: int, items: int, **spec: Any) -> dict[str, Any]:
+    """Return the sweep that is played, with other fields of its specification than usual where they are given."""
+    return {
+        "apiVersion": "resumable.dev/v1alpha1",
+        "kind": "ResumableSweep",
+        "metadata": {"name": NAME},
+        "spec": {
+            "shards": shards,
+            "items": {"list": [f"item-{number}" for number in range(items)]},
+            "checkpoint": {"url": "gs://bucket/sweeps", "file": "results.jsonl"},
+            "template": {"spec": {"containers": [{"name": "main", "image": "main:test"}]}},
+            **spec,
+        },
+    }
+
+
 class Sweep:
     """The sweep of a namespace; `clue` is asked for what may explain why something waited for never came."""
 
@@ -35,19 +51,7 @@ class Sweep:
 
     def apply(self, **spec: Any) -> dict[str, Any]:
         """Create it, with other fields of its specification than usual where they are given."""
-        body = {
-            "apiVersion": "resumable.dev/v1alpha1",
-            "kind": "ResumableSweep",
-            "metadata": {"name": NAME},
-            "spec": {
-                "shards": SHARDS,
-                "items": {"list": [f"item-{number}" for number in range(ITEMS)]},
-                "checkpoint": {"url": "gs://bucket/sweeps", "file": "results.jsonl"},
-                "template": {"spec": {"containers": [{"name": "main", "image": "main:test"}]}},
-                **spec,
-            },
-        }
-        applied: dict[str, Any] = self.api.create(self._all, body)
+        applied: dict[str, Any] = self.api.create(self._all, sweep_body(shards=SHARDS, items=ITEMS, **spec))
         return applied
 
     def change(self, **spec: Any) -> None:

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 from fire.kube import Refused
 from fire.player import HOWS, Player
+from fire.sweep import NAME, sweep_body
 from resumable_sweep.contract.environment import TOKEN_AUDIENCE
 from resumable_sweep.contract.report import REPORT_PATH, NoticeKind, Report, Stage
 from rig.api import Api, ApiError
 
 T = TypeVar("T")
-NAME = "lr"
 SHARDS = 3
 ITEMS = 6
 _STEP_SECONDS = 180.0
@@ -88,18 +88,7 @@ class Lives:
             self._clear()
 
     def _apply(self, **spec: Any) -> None:
-        body = {
-            "apiVersion": "resumable.dev/v1alpha1",
-            "kind": "ResumableSweep",
-            "metadata": {"name": NAME},
-            "spec": {
-                "shards": SHARDS,
-                "items": {"list": [f"item-{number}" for number in range(ITEMS)]},
-                "checkpoint": {"url": "gs://bucket/sweeps", "file": "results.jsonl"},
-                "template": {"spec": {"containers": [{"name": "main", "image": "main:test"}]}},
-                **spec,
-            },
-        }
+        body = sweep_body(shards=SHARDS, items=ITEMS, **spec)
         self._patiently(lambda: self._api.create(self._sweeps, body))
         self._met["sweeps"] += 1
 
