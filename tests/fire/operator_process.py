@@ -80,7 +80,8 @@ class OperatorProcess:
         pid = self.pid
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] if pid else ""
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
+            # Gone before the file was opened, or between that and its being read.
             return self.pid == pid
         return state == "Z" and self.pid == pid
 
