@@ -67,7 +67,7 @@ def ended() -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def is_running(pid: int) -> bool:
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
 
