@@ -51,7 +51,9 @@ class Sweep:
 
     def apply(self, **spec: Any) -> dict[str, Any]:
         """Create it, with other fields of its specification than usual where they are given."""
-        applied: dict[str, Any] = self.api.create(self._all, sweep_body(shards=SHARDS, items=ITEMS, **spec))
+        body = sweep_body(shards=SHARDS, items=ITEMS)
+        body["spec"].update(spec)
+        applied: dict[str, Any] = self.api.create(self._all, body)
         return applied
 
     def change(self, **spec: Any) -> None:
