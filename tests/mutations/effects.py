@@ -12,9 +12,10 @@ from mutations.sweeps import sweep_with
 from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.pods import names
-from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
+from sweep_operator.pods.attempt_pod import pod_for
 from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for
 from sweep_operator.pods.settings import PodSettings
+from sweep_operator.pods.template import TemplateInvalid
 from sweep_operator.runtime.translation import sweep_of
 
 REFUSED = "refused"

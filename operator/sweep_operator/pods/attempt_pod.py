@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import math
 from typing import Any
 
 from resumable_sweep.contract import environment as names_of
-from resumable_sweep.contract.canonical import canonical_json
 from sweep_operator.model.image import known_name
 from sweep_operator.model.observed import Role
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Sweep
-from sweep_operator.model.template_form import fault_of
 from sweep_operator.pods import names
 from sweep_operator.pods.avoiding import avoid_nodes
-from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import (
     ITEMS_PATH,
@@ -29,6 +24,7 @@ from sweep_operator.pods.sidecar import (
     restore_container,
     token_volume,
 )
+from sweep_operator.pods.template import Template, TemplateInvalid, template_of
 
 _FALLBACK_GROUP = 65532
 
@@ -51,86 +47,46 @@ _ANNOTATIONS = {
 _METADATA_URL = "http://169.254.169.254"
 
 
-class TemplateInvalid(ValueError):
-    """The pod template has not the form of a PodTemplateSpec where a sweep depends on it."""
-
-
-def checked(template: Any, *, for_attempts: bool) -> Any:
-    """Return the template, of which all is of its type that the operator looks at for such a pod.
-
-    Raises
-    ------
-    TemplateInvalid
-        Where something is not; the message names the field, its value and the mend.
-    """
-    fault = fault_of(template, for_attempts=for_attempts)
-    if fault:
-        raise TemplateInvalid(fault)
-    return template
-
-
-def template_sha256(template: Any) -> str:
-    """Return the digest of a pod template, by which drift between attempts is told."""
-    return hashlib.sha256(canonical_json(template).encode()).hexdigest()
-
-
-_OF_PROGRAM = ("name", "command", "args", "env", "envFrom", "workingDir", "volumeMounts", "volumeDevices")
-"""Fields of a container that decide what it computes. Resources, probes and where it runs do not."""
-
-
-def program_sha256(template: Any) -> str:
-    """Return the digest of what a pod template says of the program, besides the images of its containers.
-
-    Whoever gives a shard more memory or another node pool goes on with the same program.
-    """
-    spec = template["spec"]
-    program = {
-        "containers": [_picked(container, _OF_PROGRAM) for container in spec["containers"]],
-        "initContainers": [_picked(init, (*_OF_PROGRAM, "image")) for init in spec.get("initContainers") or []],
-        "volumes": spec.get("volumes") or [],
-    }
-    return hashlib.sha256(canonical_json(program).encode()).hexdigest()
-
-
-def _picked(container: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
-    return {field: container[field] for field in fields if container.get(field)}
-
-
 _STANDING = (Signal.NODE_SILENT, Signal.NODE_UNREACHABLE)
 """After these the scheduler may still take the node for one that lives."""
 
 
-def pod_for(sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_path: str) -> dict[str, Any]:
-    """Return the manifest of an attempt's pod.
+def pod_for(
+    sweep: Sweep, order: CreateAttempt, *, settings: PodSettings, stop_path: str, template: Template | None = None
+) -> dict[str, Any]:
+    """Return the manifest of an attempt's pod, which shares with the sweep's what is the same in both.
 
     Parameters
     ----------
     stop_path:
         Unguessable HTTP path of the stop hook, starting with `/`. Containers that have a preStop hook of their own
         keep it; the exit code of such a pod then proves nothing.
+    template:
+        What `template_of` returns for this sweep and these settings, where many pods are made of it; None: found here.
 
     Raises
     ------
     TemplateInvalid
         Where the template, of which the schema checks little, is not what a PodTemplateSpec is.
     """
-    template = checked(sweep.manifest["spec"]["template"], for_attempts=True)
+    template = template or template_of(sweep, settings=settings)
     try:
-        return _pod(sweep, order, template=copy.deepcopy(template), settings=settings, stop_path=stop_path)
+        return _pod(sweep, order, template=template, settings=settings, stop_path=stop_path)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TemplateInvalid(f"not a PodTemplateSpec: {error!r}") from error
 
 
 def _pod(
-    sweep: Sweep, order: CreateAttempt, *, template: dict[str, Any], settings: PodSettings, stop_path: str
+    sweep: Sweep, order: CreateAttempt, *, template: Template, settings: PodSettings, stop_path: str
 ) -> dict[str, Any]:
-    digest, program = template_sha256(template), program_sha256(template)
-    metadata = template.get("metadata") or {}
-    spec = template["spec"]
-    mains = spec["containers"]
+    metadata = template.content.get("metadata") or {}
+    # What is changed is copied, and nothing below it: a template may be long, and thousands of pods are made of it.
+    spec = dict(template.content["spec"])
+    mains = [dict(main) for main in spec["containers"]]
+    inits = [dict(init) for init in spec.get("initContainers") or []]
+    spec["containers"] = mains
     public = _public_environment(sweep, order)
     hooked = all(not (main.get("lifecycle") or {}).get("preStop") for main in mains)
-    inits = spec.get("initContainers") or []
     for main in mains:
         _prepare(main, public=public, stop_path=stop_path if hooked else "")
     for init in inits:
@@ -138,7 +94,7 @@ def _pod(
     identity = identity_of(spec)
     if spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = math.ceil(sweep.spec.flush_seconds)
-    private = _private_environment(sweep, settings=settings, template=spec, digest=digest, program=program)
+    private = _private_environment(sweep, settings=settings, spec=spec, template=template)
     if order.while_empty:
         allowed = private[names_of.ALLOW_DRIFT]
         private[names_of.ALLOW_DRIFT] = f"{allowed},{names_of.WHILE_EMPTY}" if allowed else names_of.WHILE_EMPTY
@@ -190,8 +146,8 @@ def _pod(
             "annotations": {
                 **_ANNOTATIONS,
                 **(metadata.get("annotations") or {}),
-                names.TEMPLATE: digest,
-                names.MADE_OF: made_of_sha256(sweep, settings=settings),
+                names.TEMPLATE: template.sha256,
+                names.MADE_OF: template.made_of_sha256,
             },
             "ownerReferences": [owner_reference(sweep)],
         },
@@ -241,14 +197,14 @@ def _public_environment(sweep: Sweep, order: CreateAttempt) -> dict[str, str]:
 
 
 def _private_environment(
-    sweep: Sweep, *, settings: PodSettings, template: dict[str, Any], digest: str, program: str
+    sweep: Sweep, *, settings: PodSettings, spec: dict[str, Any], template: Template
 ) -> dict[str, str]:
     checkpoint = sweep.manifest["spec"]["checkpoint"]
     return {
         names_of.STORE_URL: store_url(sweep),
         names_of.CHECKPOINT_FILE: str(checkpoint["file"]),
         names_of.INTERVAL: str(sweep.spec.interval_seconds),
-        names_of.FLUSH_TIMEOUT: str(max(1, template["terminationGracePeriodSeconds"])),
+        names_of.FLUSH_TIMEOUT: str(max(1, spec["terminationGracePeriodSeconds"])),
         names_of.COMMIT: "\n".join(checkpoint.get("commit") or []),
         names_of.APPEND: "\n".join(checkpoint.get("append") or []),
         names_of.PROGRESS: str(checkpoint.get("progress") or ""),
@@ -257,12 +213,12 @@ def _private_environment(
         names_of.PORT: str(PORT),
         names_of.REPORT_URL: settings.report_url,
         names_of.METADATA_URL: _METADATA_URL,
-        names_of.TEMPLATE_SHA256: digest,
-        names_of.PROGRAM_SHA256: program,
+        names_of.TEMPLATE_SHA256: template.sha256,
+        names_of.PROGRAM_SHA256: template.program_sha256,
         names_of.ALLOW_DRIFT: ",".join(sweep.manifest["spec"].get("allowDrift") or []),
         names_of.START_FROM: sweep.spec.resume_from,
         names_of.IMAGES: ",".join(
-            known_name(str(main.get("image", "")), sweep.status.images) for main in template["containers"]
+            known_name(str(main.get("image", "")), sweep.status.images) for main in spec["containers"]
         ),
     }
 

@@ -11,10 +11,11 @@ from sweep_operator.model.observed import Role
 from sweep_operator.model.shard_record import ShardState
 from sweep_operator.model.snapshot import Sweep
 from sweep_operator.pods import names
-from sweep_operator.pods.attempt_pod import checked, identity_of, owner_reference, store_url
+from sweep_operator.pods.attempt_pod import identity_of, owner_reference, store_url
 from sweep_operator.pods.made_of import made_of_sha256
 from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.sidecar import security_context
+from sweep_operator.pods.template import checked
 
 _ITEMS_DIR = "/sweep/items"
 _INLINE_KEY = "items.json"

@@ -19,9 +19,10 @@ from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot, Sweep
 from sweep_operator.pods import names
-from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
+from sweep_operator.pods.attempt_pod import pod_for
 from sweep_operator.pods.housekeeping_pod import housekeeping_pod_for, items_config_map
 from sweep_operator.pods.settings import PodSettings
+from sweep_operator.pods.template import Template, TemplateInvalid, template_of
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.beside import beside_the_loop
 from sweep_operator.runtime.events import EventPoster
@@ -57,6 +58,8 @@ class _Batch:
     """When no further one is begun (Unix seconds)."""
     quota: Creation | None = None
     """The refusal of one that a quota forbids."""
+    template: Template | None = None
+    """What all are made of, from the first on."""
     is_cut_short: bool = False
     """Whether some were left to the next look."""
 
@@ -206,7 +209,9 @@ class Executor:
             return
         before = self._attempts.get(sweep.uid, order.attempt)
         try:
-            pod = pod_for(sweep, order, settings=self._settings, stop_path=f"/stopping/{self._token()}")
+            batch.template = batch.template or template_of(sweep, settings=self._settings)
+            stop_path = f"/stopping/{self._token()}"
+            pod = pod_for(sweep, order, settings=self._settings, stop_path=stop_path, template=batch.template)
         except TemplateInvalid as error:
             creation = self._refused(sweep, refusal_of(ApiError(422, str(error))))
         else:

@@ -11,8 +11,9 @@ from builders import UID, manifest
 from resumable_sweep.contract.environment import TOKEN_AUDIENCE
 from sweep_operator.model.plan import CreateAttempt
 from sweep_operator.model.snapshot import Sweep
-from sweep_operator.pods.attempt_pod import TemplateInvalid, pod_for
+from sweep_operator.pods.attempt_pod import pod_for
 from sweep_operator.pods.settings import PodSettings
+from sweep_operator.pods.template import TemplateInvalid, template_of
 from sweep_operator.runtime.translation import sweep_of
 
 SETTINGS = PodSettings(sidecar_image="sidecar:1", report_url="http://operator:8080")
@@ -433,3 +434,26 @@ def test_the_run_to_start_from_is_told_to_the_sidecar() -> None:
     containers = built(resumeFrom=url)["spec"]
     assert variables(containers["initContainers"][RESTORE])["SWEEP_START_FROM"] == url
     assert "SWEEP_START_FROM" not in variables(containers["containers"][0])
+
+
+def test_thousands_of_pods_are_made_of_one_template_and_leave_it_as_it_is() -> None:
+    own = template(
+        pod={
+            "initContainers": [{"name": "fetch", "image": "fetch:1", "env": [{"name": "A", "value": "1"}]}],
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "mine", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1}]}},
+            "securityContext": {"runAsNonRoot": True},
+            "volumes": [{"name": "data", "emptyDir": {}}],
+        },
+        env=[{"name": "B", "value": "2"}],
+        lifecycle={"postStart": {"exec": {"command": ["true"]}}},
+    )
+    of = sweep_of(manifest(template=own, placement={"pools": [{"name": "p", "nodeSelector": {"spot": "true"}}]}))
+    before = copy.deepcopy(of.manifest)
+    shared = template_of(of, settings=SETTINGS)
+    orders = [CreateAttempt(shard=n, attempt=n + 1, resumes=bool(n), avoid=("bad",)[:n]) for n in (0, 1, 0)]
+    made = [pod_for(of, order, settings=SETTINGS, stop_path=STOP, template=shared) for order in orders]
+    assert of.manifest == before
+    assert made == [pod_for(of, order, settings=SETTINGS, stop_path=STOP) for order in orders]
+    assert made[0] == made[2]
