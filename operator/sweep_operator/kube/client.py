@@ -144,7 +144,7 @@ class KubeClient:
         return await self._json("PUT", path, body=body)
 
     async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete the object at `path` if it is still the one with this UID."""
+        """Delete the object at `path` if it is still the one with this UID; the answer, which has all of it, is unread."""
         options: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -153,7 +153,7 @@ class KubeClient:
         }
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        await self._json("DELETE", path, body=options)
+        await self._request("DELETE", path, body=options, decoded=lambda _: None)
 
     async def watch(self, path: str, *, version: str, query: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
         """Yield the events of a watch until the server ends it."""
@@ -190,6 +190,21 @@ class KubeClient:
         body: Mapping[str, Any] | None = None,
         accept: str = _JSON,
     ) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._request(
+            method, path, query=query, body=body, accept=accept, decoded=json.loads
+        )
+        return answer
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        accept: str = _JSON,
+        decoded: Callable[[bytes], Any],
+    ) -> Any:
         if method != "GET" and not self._may_write():
             raise ApiError(0, f"{method} {path}: not sent, this process does not decide any more")
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
@@ -201,7 +216,7 @@ class KubeClient:
                     refusal = await _error_of(response)
                     status = response.status
                     raise refusal
-                answer: dict[str, Any] = await response.json(content_type=None)
+                answer = decoded(await response.read())
                 status = response.status
                 return answer
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -117,6 +117,8 @@ async def test_every_request_is_told_of_with_what_came_of_it() -> None:
     await client.create("/pods", {}, dry_run=True)
     await client.fenced(lambda: True).replace("/pods/a", {})
     await client.delete("/pods/a", uid="u")
+    # What was deleted is in the answer, which nobody reads.
+    await client.delete("/broken", uid="u")
     async for _ in client.watch("/watched", version="1", query={}):
         pass
     async with client.session() as session:
@@ -134,6 +136,7 @@ async def test_every_request_is_told_of_with_what_came_of_it() -> None:
         ("dry-run", "/pods", 200),
         ("update", "/pods/a", 200),
         ("delete", "/pods/a", 200),
+        ("delete", "/broken", 200),
         ("watch", "/watched", 200),
         ("watch", "/sweeps", 200),
         ("get", "/refused", 403),
