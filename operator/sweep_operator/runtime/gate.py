@@ -71,15 +71,17 @@ class Gate:
 
     async def refusal_before(self, sweep: Sweep, role: Role, pod: Mapping[str, Any]) -> Refusal | None:
         """Return why a pod must not be made, None where nothing is known against it."""
+        key, generation = (sweep.uid, role), _generation(sweep)
         found = overreaches_of(pod, allowance=self._allowance)
         if found:
             return refusal_of_overreach(found, role=role, added=False)
-        key = (sweep.uid, role)
+        verdict = self._valid(key, generation)
+        if verdict is not None:
+            return verdict.refusal
         # A thousand pods that are due at once wait here for the one of them that asks.
         async with self._asking[key]:
-            verdict = self._verdicts.get(key)
-            generation = _generation(sweep)
-            if verdict is not None and verdict.generation == generation and self._clock() < verdict.valid_until:
+            verdict = self._valid(key, generation)
+            if verdict is not None:
                 return verdict.refusal
             try:
                 admitted = await self._client.create(paths.pods(sweep.namespace), pod, dry_run=True)
@@ -99,6 +101,11 @@ class Gate:
             if refusal is None and self._await_trial(key, generation):
                 return None
             return self._keep(key, generation, refusal)
+
+    def _valid(self, key: tuple[str, Role], generation: int) -> _Verdict | None:
+        """Return the verdict on pods of this generation, None where there is none, or its time is over."""
+        verdict = self._verdicts.get(key)
+        return verdict if verdict and verdict.generation == generation and self._clock() < verdict.valid_until else None
 
     def _await_trial(self, key: tuple[str, Role], generation: int) -> bool:
         """Let one pod be made where a dry run was untrue before, and have all others wait for what becomes of it."""
