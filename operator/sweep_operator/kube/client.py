@@ -144,7 +144,7 @@ class KubeClient:
         return await self._json("PUT", path, body=body)
 
     async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
-        """Delete the object at `path` if it is still the one with this UID; the answer, which has all of it, is unread."""
+        """Delete the object at `path` if it is still the one with this UID; all of it is in the answer, unread."""
         options: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",

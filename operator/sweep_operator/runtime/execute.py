@@ -13,8 +13,7 @@ from sweep_operator.decide.sweep import refresh_seconds
 from sweep_operator.kube import paths
 from sweep_operator.kube.client import ApiError, KubeClient
 from sweep_operator.model.observed import QUOTA_EXCEEDED, Creation, Role
-from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan, SweepEvent
-from sweep_operator.model.reclaim import Reclaim
+from sweep_operator.model.plan import CreateAttempt, CreateHousekeeping, DeletePod, DeleteSweep, Plan
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot, Sweep
@@ -25,6 +24,7 @@ from sweep_operator.pods.settings import PodSettings
 from sweep_operator.pods.template import Template, TemplateInvalid, template_of
 from sweep_operator.runtime.attempts import Attempts
 from sweep_operator.runtime.beside import beside_the_loop
+from sweep_operator.runtime.creation_events import CreationEvents
 from sweep_operator.runtime.events import EventPoster
 from sweep_operator.runtime.gate import Gate
 from sweep_operator.runtime.metrics import Metrics
@@ -54,6 +54,7 @@ CREATING_TIMES = 2.0
 class _Batch:
     """Creations that are ordered together, and what all of them have learned."""
 
+    events: CreationEvents
     until: float
     """When no further one is begun (Unix seconds)."""
     quota: Creation | None = None
@@ -150,8 +151,14 @@ class Executor:
         # What must not run a moment longer does not wait until a thousand others are made.
         await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds == 0)
         spent += self._clock() - writing
-        batch = _Batch(until=self._clock() + max(CREATING_SECONDS, CREATING_TIMES * spent))
-        await self._all(self._create_attempt(sweep, order, batch) for order in orders)
+        # What has run before waits no longer than what has not begun.
+        orders.sort(key=lambda order: order.replaces is None)
+        events = CreationEvents(orders, say=lambda event: self._events.post(sweep, event))
+        batch = _Batch(events=events, until=self._clock() + max(CREATING_SECONDS, CREATING_TIMES * spent))
+        try:
+            await self._all(self._create_attempt(sweep, order, batch) for order in orders)
+        finally:
+            events.tell_rest()
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
         await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds != 0)
@@ -223,11 +230,11 @@ class Executor:
         self._attempts.note(sweep.uid, order.attempt, creation)
         if creation.created_at is None:
             return
+        batch.events.made(order, at=creation.created_at)
         if order.replaces is not None:
-            self._tell_reclaim(sweep, order, order.replaces, creation.created_at)
-        else:
-            message = f"shard {order.shard}: attempt {order.attempt} created"
-            self._events.post(sweep, SweepEvent(reason="AttemptCreated", message=message))
+            since = order.replaces.time
+            self._metrics.relaunch_seconds.observe(max(0.0, creation.created_at - since))
+            self._metrics.first_items.relaunched(sweep.uid, shard=order.shard, attempt=order.attempt, since=since)
 
     async def _create_housekeeping(self, sweep: Sweep, chore: CreateHousekeeping) -> None:
         creation = await self._provide_items(sweep) if chore.role is Role.RESOLVE else Creation()
@@ -365,21 +372,6 @@ class Executor:
         async with asyncio.TaskGroup() as group:
             for _ in range(REQUESTS_IN_FLIGHT):
                 group.create_task(worker())
-
-    def _tell_reclaim(self, sweep: Sweep, order: CreateAttempt, reclaim: Reclaim, created_at: float) -> None:
-        seconds = max(0.0, created_at - reclaim.time)
-        self._metrics.relaunch_seconds.observe(seconds)
-        self._metrics.first_items.relaunched(sweep.uid, shard=order.shard, attempt=order.attempt, since=reclaim.time)
-        if order.take_after is not None:
-            # Not reclaimed yet: that is said when it takes over.
-            message = (
-                f"shard {order.shard}: attempt {order.attempt} created {seconds:.1f} s after {reclaim.signal} was "
-                f"announced, to take over from attempt {reclaim.attempt}"
-            )
-            self._events.post(sweep, SweepEvent(reason="AttemptCreated", message=message))
-            return
-        told = reclaim.told(replacement=order.attempt, seconds=seconds)
-        self._events.post(sweep, SweepEvent(reason="Reclaimed", message=told, warning=True))
 
     def _count(self, snapshot: Snapshot, plan: Plan) -> None:
         for old, new in zip(snapshot.sweep.status.records, plan.status.records, strict=True):

@@ -221,6 +221,45 @@ async def test_a_reclaim_has_the_same_signal_in_event_status_and_metric(desk: De
     assert sampled(desk, "resumable_sweep_reclaims_total", signal="NodeRebooted") == 1
 
 
+async def test_many_attempts_of_one_look_are_told_together(desk: Desk) -> None:
+    reclaim = Reclaim(time=NOW - 1, node="n", shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=1)
+    orders = [CreateAttempt(shard=shard, attempt=shard + 1, resumes=False) for shard in range(100)]
+    await desk.execute(*orders, *(replace(order, attempt=order.attempt + 100, replaces=reclaim) for order in orders))
+    assert sorted(desk.events) == ["AttemptCreated", "Reclaimed", "Said"]
+    assert sampled(desk, "resumable_sweep_relaunch_seconds_count") == 100
+
+
+async def test_what_a_look_has_made_before_it_broke_off_is_told(desk: Desk) -> None:
+    def admit(pod: dict[str, Any]) -> dict[str, Any]:
+        if pod["metadata"]["labels"][names.ATTEMPT] == "90":
+            raise RuntimeError("a defect")
+        return pod
+
+    desk.api.admit = admit
+    orders = [CreateAttempt(shard=shard, attempt=shard + 1, resumes=False) for shard in range(100)]
+    with pytest.raises(ExceptionGroup):
+        await desk.execute(*orders)
+    assert desk.events == ["Said", "AttemptCreated"]
+    assert "created, for shards 0-" in desk.posted[1].message
+
+
+async def test_what_was_lost_is_made_before_what_has_not_begun(desk: Desk) -> None:
+    reclaim = Reclaim(time=NOW, node="n", shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=1)
+    orders = [CreateAttempt(shard=0, attempt=number, resumes=False) for number in range(1, 200)]
+    lost = [replace(order, attempt=order.attempt + 1000, replaces=reclaim) for order in orders[:50]]
+
+    def admit(pod: dict[str, Any]) -> dict[str, Any]:
+        desk.now += CREATING_SECONDS / 60
+        return pod
+
+    desk.api.admit = admit
+    await desk.execute(*orders, *lost)
+    known = desk.attempts.of(UID)
+    made = {number for number in known if known[number].created_at is not None}
+    assert made >= {order.attempt for order in lost}
+    assert len(made) < len(orders), "there was no time for all"
+
+
 async def test_a_template_that_is_none_is_a_problem_for_its_owner_alone() -> None:
     desk = Desk(template={"spec": {"containers": [{"name": "a", "image": "a", "env": [1]}]}})
     deletion = DeletePod(pod=pod(9, name="old"), reason="Settled")
