@@ -46,7 +46,7 @@ SPEAKERS = (
     "operator/sweep_operator/decide/summary.py",
     "operator/sweep_operator/decide/sweep.py",
     "operator/sweep_operator/model/observed.py",
-    "operator/sweep_operator/runtime/execute.py",
+    "operator/sweep_operator/runtime/creation_events.py",
     "operator/sweep_operator/runtime/refusals.py",
     "operator/sweep_operator/runtime/translation.py",
     "sidecar/sweep_sidecar/capture/capturer.py",
