@@ -9,11 +9,12 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.operator_cluster import sweep_manifest
 from resumable_sweep.contract.outcome import Outcome
+from resumable_sweep.contract.report import Report, Stage
 from sweep_operator.decide import decide
 from sweep_operator.kube.projection import node_view, pod_view
 from sweep_operator.model.observed import Creation, PodView, Presence
@@ -64,15 +65,19 @@ def look_at(shards: int) -> Look:
     tracemalloc.stop()
     pods += [_running(sweep, order, now=now) for order in orders[_SAMPLE:]]
     nodes = {f"node-{n}": node_view(_node(n)) for n in range(shards // _PODS_A_NODE + 1)}
-    creations = {order.attempt: Creation(created_at=now, seen=True) for order in orders}
-    presence = Presence(pods=tuple(pods), nodes=nodes)
-    placed = decide(Snapshot(sweep=replace(sweep, status=first.status), presence=presence, creations=creations), now)
+    snapshot = Snapshot(
+        sweep=replace(sweep, status=first.status),
+        presence=Presence(pods=tuple(pods), nodes=nodes),
+        creations={order.attempt: Creation(created_at=now, seen=True) for order in orders},
+        reports={order.attempt: _report(order, Stage.MIRRORING, sequence=2) for order in orders},
+        heard_at={order.attempt: now for order in orders},
+        listening_since=now,
+    )
+    placed = decide(snapshot, now)
     manifest["status"] = status_manifest(placed.status, sweep)
     read_ms, sweep = _taken(lambda: sweep_of(manifest))
     # A snapshot remembers what it has once worked out, so each look has one of its own.
-    decide_ms, plan = _taken(
-        lambda: decide(Snapshot(sweep=sweep, presence=replace(presence), creations=creations, listening_since=now), now)
-    )
+    decide_ms, plan = _taken(lambda: decide(replace(snapshot, sweep=sweep, presence=replace(snapshot.presence)), now))
     write_ms, status = _taken(lambda: status_manifest(plan.status, sweep))
     return Look(decide_ms, write_ms, read_ms, len(json.dumps(status, separators=(",", ":"))) / 1024, pod_kib)
 
@@ -87,12 +92,17 @@ def _taken(work: Callable[[], Any]) -> tuple[float, Any]:
     return min(taken), result
 
 
+def _report(order: CreateAttempt, stage: Stage, *, sequence: int) -> Report:
+    return Report(run_id="bench", shard=order.shard, attempt=order.attempt, sequence=sequence, stage=stage)
+
+
 def _running(sweep: Sweep, order: CreateAttempt, *, now: float) -> PodView:
     # By way of JSON, as from the API server: what two pods have in common is there twice.
     pod = json.loads(json.dumps(pod_for(sweep, order, settings=_SETTINGS, stop_path="/stopping/x")))
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - 60))
     running = {"running": {"startedAt": when}}
-    restored = {"exitCode": 0, "reason": "Completed", "finishedAt": when, "message": Outcome("Restored", "").to_json()}
+    said = Outcome("Restored", "", asdict(_report(order, Stage.RESTORING, sequence=1)))
+    restored = {"exitCode": 0, "reason": "Completed", "finishedAt": when, "message": said.to_json()}
     pod["metadata"] |= {"uid": f"{order.attempt:036}", "creationTimestamp": when}
     pod["spec"]["nodeName"] = f"node-{order.shard // _PODS_A_NODE}"
     pod["status"] = {

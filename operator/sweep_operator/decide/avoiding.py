@@ -27,6 +27,8 @@ def avoided(
     """
     nodes = {node.name: node for node in so_far if node.until > now}
     for old, new in zip(before, after, strict=True):
+        if new is old and not new.notice:
+            continue  # nothing has become of it
         known = nodes.get(old.node_name)
         taken_back = old.notice.is_hard and old.deadline and not new.deadline and new.attempt == old.attempt
         if taken_back and new.state in UNDER_WAY and known is not None and known.reason == old.notice:

@@ -36,9 +36,13 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool, keep_
     """
     due = []
     failed = []
+    records = status.records
     for pod in pods:
         if pod.deleted:
             continue
+        record = records[pod.shard] if pod.role is Role.ATTEMPT and pod.shard < len(records) else None
+        if record is not None and record.state is ShardState.ACTIVE and record.attempt == pod.attempt:
+            continue  # so it is with nearly all of them
         if pod.role is Role.RETAIN:
             continue  # it has a life of its own, which goes on after the sweep's end
         if pod.role is not Role.ATTEMPT:
@@ -47,7 +51,6 @@ def deletions(pods: Iterable[PodView], status: SweepStatus, *, over: bool, keep_
             if over or early or (pod.role is Role.RESOLVE and status.items_sha256):
                 due.append(DeletePod(pod=pod, reason="Settled"))
             continue
-        record = status.records[pod.shard] if pod.shard < len(status.records) else None
         if record is not None and pod.attempt in record.attempts and record.state in UNDER_WAY:
             if record.state is ShardState.STOPPING:
                 due.append(DeletePod(pod=pod, reason="Stopped", grace_seconds=STOP_GRACE_SECONDS))

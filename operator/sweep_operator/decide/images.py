@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from sweep_operator.model.image import digest_of, is_of_registry, is_pinned, of_one_form, repository_of
-from sweep_operator.model.observed import ContainerView, PodView
+from sweep_operator.model.image import is_of_registry, of_one_form, repository_of
+from sweep_operator.model.observed import PodView
 
 DIGESTS_KEPT = 16
 """So many digests of one image are remembered: more than one there is only where `allowDrift` let them in."""
@@ -21,20 +21,19 @@ def known_images(images: Images, pods: Iterable[PodView], *, may_drift: bool) ->
     """
     known = dict(images)
     for pod in sorted(pods, key=lambda pod: pod.attempt):
-        for container in pod.mains:
-            digest = _checked_digest(container)
+        for container, digest in pod.digests:
             before = known.get(container.image, ())
-            if digest and digest not in before and (may_drift or not of_one_form(before, digest)):
+            if digest not in before and (may_drift or not of_one_form(before, digest)):
                 known[container.image] = (*before, digest)[-DIGESTS_KEPT:]
     return known
 
 
 def drift_of(pod: PodView | None, images: Images) -> str:
     """Return what is said of an attempt that runs another image than its sweep did so far, empty where it does not."""
-    for container in pod.mains if pod is not None else ():
-        digest = _checked_digest(container)
-        before = of_one_form(images.get(container.image, ()), digest)
-        if digest and before and digest not in before:
+    for container, digest in pod.digests if pod is not None else ():
+        known = images.get(container.image, ())
+        before = of_one_form(known, digest) if digest not in known else ()
+        if before:
             return (
                 f"container {container.name} runs {container.image} with digest {digest}, and the results so far come "
                 f"from {before[-1]}. {_mend(container.image, before[-1])}; or, where the results so far are as good, "
@@ -47,7 +46,3 @@ def _mend(image: str, digest: str) -> str:
     if is_of_registry(digest):
         return f"Name the image by its digest ({repository_of(image)}@{digest})"
     return "Load the same image into all nodes"
-
-
-def _checked_digest(container: ContainerView) -> str:
-    return "" if is_pinned(container.image) else digest_of(container.image_id)

@@ -43,12 +43,22 @@ class Obstacle:
     container: str = ""
 
 
-def platform_problems(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -> list[Problem]:
-    """Return what keeps pods from being made or from starting, that of most shards first."""
+def platform_problems(
+    snapshot: Snapshot,
+    records: Sequence[ShardRecord],
+    *,
+    now: float,
+    troubled: Sequence[ShardRecord] | None = None,
+) -> list[Problem]:
+    """Return what keeps pods from being made or from starting, that of most shards first.
+
+    `troubled` are those of all shards' `records` whose attempt does not simply run, where that is known.
+    """
+    troubled = records if troubled is None else troubled
     chores = [role for role in Role if _is_due(role, snapshot, records)]
     return [
-        *_refused(snapshot, records, now=now),
-        *_not_starting(snapshot, records, now=now),
+        *_refused(snapshot, troubled, now=now),
+        *_not_starting(snapshot, troubled, now=now),
         *(problem for role in chores for problem in chore_problems(role, snapshot, now=now)),
     ]
 
@@ -87,7 +97,7 @@ def obstacle_of(pod: PodView, *, now: float) -> Obstacle | None:
         return None
     if not pod.node:
         return _not_scheduled(pod, now=now)
-    if _has_started(pod):
+    if pod.has_started:
         return None
     for container in (pod.restore, pod.mirror, *pod.inits, *pod.mains):
         if container is pod.mirror and pod.is_running:
@@ -122,15 +132,17 @@ def awaits_outdated(snapshot: Snapshot, records: Sequence[ShardRecord]) -> bool:
     A kubelet may start one of them until it hears of the deletion. Whether it did is certain when the pod is gone, not
     yet when its sidecar has sealed. Of a node that does not answer nobody knows when that will be.
     """
+    of_before = [pod for pod in snapshot.pods_by_attempt.values() if _is_of_before(pod, snapshot)]
+    if not of_before or not _is_blank(snapshot, records):
+        return False
     staying = {
         attempt
         for record in records
         if record.state in (ShardState.ACTIVE, ShardState.LEAVING)
         for attempt in record.attempts
     }
-    going = (pod for pod in snapshot.pods_by_attempt.values() if pod.attempt not in staying and not pod.is_terminal)
-    awaited = any(_is_of_before(pod, snapshot) and _is_answered_for(pod, snapshot) for pod in going)
-    return awaited and _is_blank(snapshot, records)
+    going = (pod for pod in of_before if pod.attempt not in staying and not pod.is_terminal)
+    return any(_is_answered_for(pod, snapshot) for pod in going)
 
 
 def _is_answered_for(pod: PodView, snapshot: Snapshot) -> bool:
@@ -158,13 +170,9 @@ def _is_unmade(creation: Creation | None) -> bool:
     return creation is not None and creation.created_at is None and not creation.uncertain
 
 
-def _has_started(pod: PodView) -> bool:
-    return bool(pod.mains) and all(main.started for main in pod.mains)
-
-
 def next_step(snapshot: Snapshot, *, now: float) -> float | None:
     """Return when a pod's start takes so long that something else is to be said of it (Unix seconds)."""
-    begun = (_starting_since(pod) for pod in snapshot.presence.pods)
+    begun = (_starting_since(pod) for pod in snapshot.presence.pods if not pod.has_started)
     steps = (since + seconds for since in begun if since for seconds, _ in STARTING_STEPS)
     return min((at for at in steps if at > now), default=None)
 
@@ -246,7 +254,7 @@ def _slow(pod: PodView, *, now: float) -> Obstacle | None:
 
 def _starting_since(pod: PodView) -> float:
     """Return since when nothing of a pod runs that others wait for (Unix seconds), 0 where something does."""
-    if pod.deleted or pod.is_terminal or _has_started(pod):
+    if pod.deleted or pod.is_terminal or pod.has_started:
         return 0.0
     if not pod.node:
         return 0.0 if pod.gated or pod.unschedulable else pod.created_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resumable_sweep.contract.report import Report, Stage, parsed_report
+from resumable_sweep.contract.report import Report, Stage
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.shard_record import ShardRecord
@@ -24,15 +24,11 @@ class Progress:
 
 def newest_report(pod: PodView | None, pushed: Report | None) -> Report | None:
     """Return the latest word of an attempt's sidecar: pushed, or left behind as a termination message."""
-    said = [pushed] if pushed else []
-    for outcome in (pod.restore_outcome, pod.mirror_outcome) if pod else ():
-        if outcome is not None and "stage" in outcome.details:
-            try:
-                said.append(parsed_report(outcome.details))
-            except ValueError:
-                # Not in our form, so not from our sidecar: the pod's phase and exit codes still speak.
-                continue
-    return max(said, key=lambda report: report.sequence, default=None)
+    newest = pushed
+    for report in pod.last_words if pod is not None else ():
+        if newest is None or report.sequence > newest.sequence:
+            newest = report
+    return newest
 
 
 def progress_of(record: ShardRecord, *, pod: PodView | None, incarnation: str, report: Report | None) -> Progress:

@@ -18,6 +18,7 @@ from sweep_operator.decide.succession import (
     succession_event,
     was_never_made,
 )
+from sweep_operator.decide.undisturbed import is_undisturbed
 from sweep_operator.model.observed import PodView
 from sweep_operator.model.plan import SweepEvent
 from sweep_operator.model.reclaim import Reclaim
@@ -65,6 +66,14 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
     node = snapshot.presence.nodes.get(pod.node) if pod else None
     incarnation = snapshot.placements.get(record.attempt) or (node.incarnation if node else "")
     progress = progress_of(record, pod=pod, incarnation=incarnation, report=report)
+    if pod is not None and is_undisturbed(progress.record, pod, snapshot, report=report, images=images):
+        # So it is with nearly all shards at nearly every look, of which a sweep may have thousands.
+        return Step(
+            record=progress.record,
+            newly_lost=progress.newly_lost,
+            head_attempt=_head_attempt(pod),
+            events=() if progress.damaged is None else (progress.damaged,),
+        )
     notice = noted(progress.record, pod=pod, report=report, now=now)
     finding = finding_of(
         pod,
@@ -83,15 +92,6 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
     if drift and stands and (not finding.signal or finding.signal.is_user_failure):
         # Whatever else is wrong with it: what it records comes from something else than the results so far.
         finding = Finding(signal=Signal.DRIFT, ended=True, message=drift)
-    if pod is not None and _goes_on(notice.record, finding):
-        # So it is with nearly all shards at nearly every look, of which a sweep may have thousands.
-        return Step(
-            record=notice.record,
-            newly_lost=progress.newly_lost,
-            head_attempt=_head_attempt(pod),
-            events=tuple(event for event in (progress.damaged, notice.event) if event is not None),
-            again_at=finding.again_at,
-        )
     heir = heir_step(notice.record, finding, snapshot, now=now)
     step = _next_step(heir.record, heir.finding, snapshot=snapshot, now=now)
     followed = _followed(step, snapshot, now=now)
@@ -108,11 +108,6 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
         events=tuple(event for event in said if event is not None),
         again_at=min(looks, default=None),
     )
-
-
-def _goes_on(record: ShardRecord, finding: Finding) -> bool:
-    """Return whether an attempt that has a pod simply goes on: what is below could change nothing then."""
-    return record.state is ShardState.ACTIVE and not record.heir and not finding.signal and not finding.complete
 
 
 def _followed(step: Step, snapshot: Snapshot, *, now: float) -> Step:

@@ -36,7 +36,9 @@ def mirrors_down(snapshot: Snapshot, records: Sequence[ShardRecord]) -> Problem 
 
 
 def _mirror_down(pod: PodView) -> ContainerView | None:
-    return pod.mirror if pod.mirror is not None and pod.is_running and _is_down(pod.mirror) else None
+    if pod.runs_undisturbed or pod.mirror is None or not pod.is_running:
+        return None
+    return pod.mirror if _is_down(pod.mirror) else None
 
 
 def _is_down(mirror: ContainerView) -> bool:
@@ -63,6 +65,9 @@ def silence(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) -
 
 
 def _is_silent(record: ShardRecord, snapshot: Snapshot, now: float) -> bool:
+    since = max(snapshot.heard_at.get(record.attempt, 0.0), snapshot.listening_since or 0.0)
+    if now - since <= STALE_AFTER_SECONDS:
+        return False
     pod = snapshot.pod_of(record.attempt)
     if pod is None or not pod.is_running or (pod.mirror is not None and _is_down(pod.mirror)):
         return False
@@ -71,5 +76,4 @@ def _is_silent(record: ShardRecord, snapshot: Snapshot, now: float) -> bool:
         # The machine itself is silent, which has signals of its own.
         return False
     started_at = max((main.started_at or 0.0 for main in pod.mains), default=0.0)
-    since = max(snapshot.heard_at.get(record.attempt, 0.0), snapshot.listening_since or 0.0, started_at)
-    return now - since > STALE_AFTER_SECONDS
+    return now - max(since, started_at) > STALE_AFTER_SECONDS

@@ -75,7 +75,9 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
     """Return what keeps the current attempts from working, what needs somebody first."""
     found = []
     pods = snapshot.pods_by_attempt
-    for record in records:
+    # Whoever looks at thousands of shards looks closely at those alone of which there may be something to tell.
+    troubled = [record for record in records if not _is_at_peace(record, snapshot)]
+    for record in troubled:
         report = snapshot.reports.get(record.attempt)
         if report is not None and report.problem and record.state is ShardState.ACTIVE:
             found.append(Problem(reason=report.problem, message=f"shard {record.shard}: {report.message}"))
@@ -88,11 +90,11 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
             )
         if record.signal is Signal.UNPROVEN and record.state in (ShardState.ACTIVE, ShardState.WAITING):
             found.append(Problem(reason=Signal.UNPROVEN.value, message=_unproven_text(record, snapshot)))
-    found += platform_problems(snapshot, records, now=now)
-    down = mirrors_down(snapshot, records)
+    found += platform_problems(snapshot, records, now=now, troubled=troubled)
+    down = mirrors_down(snapshot, troubled)
     if down is not None:
         found.append(down)
-    for record in records:
+    for record in troubled:
         report = newest_report(pods.get(record.attempt), snapshot.reports.get(record.attempt))
         if report is not None and report.restore_problem and record.state is ShardState.ACTIVE:
             said = f"shard {record.shard}: {report.restore_message}"
@@ -101,6 +103,20 @@ def problems_of(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: floa
     if stale is not None:
         found.append(stale)
     return sorted(found, key=lambda problem: problem.reason in _PASSING)
+
+
+def _is_at_peace(record: ShardRecord, snapshot: Snapshot) -> bool:
+    """Return whether an attempt runs, and neither the platform nor its sidecar has anything to complain of."""
+    if record.state is not ShardState.ACTIVE or record.signal is Signal.UNPROVEN or snapshot.forbidden:
+        return False
+    pod, pushed = snapshot.pod_of(record.attempt), snapshot.reports.get(record.attempt)
+    if pod is None or not pod.runs_undisturbed or (pushed is not None and pushed.problem):
+        return False
+    creation = snapshot.creations.get(record.attempt)
+    if creation is not None and creation.problem:
+        return False
+    newest = newest_report(pod, pushed)
+    return newest is None or not newest.restore_problem
 
 
 def told(problems: Sequence[Problem]) -> str:

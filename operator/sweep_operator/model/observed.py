@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
 from resumable_sweep.contract.outcome import Outcome
+from resumable_sweep.contract.report import Report, parsed_report
 from sweep_operator.model.claims import ORDINARY, Claims
+from sweep_operator.model.image import digest_of, is_pinned
 from sweep_operator.model.reclaim import Reclaim
 
 
@@ -45,7 +48,10 @@ class ContainerView:
 
 @dataclass(frozen=True, kw_only=True)
 class PodView:
-    """One pod of a sweep; times are Unix seconds, empty strings mean absent."""
+    """One pod of a sweep; times are Unix seconds, empty strings mean absent.
+
+    It outlasts many looks, each of which asks the same of thousands: what takes long to tell is worked out once.
+    """
 
     namespace: str
     name: str
@@ -90,10 +96,47 @@ class PodView:
         """Whether none of its containers will ever run again."""
         return self.phase in ("Succeeded", "Failed")
 
-    @property
+    @cached_property
     def is_running(self) -> bool:
         """Whether the experiment itself runs."""
         return self.phase == "Running" and any(main.started and main.exit_code is None for main in self.mains)
+
+    @cached_property
+    def has_started(self) -> bool:
+        """Whether each of the user's containers was started."""
+        return bool(self.mains) and all(main.started for main in self.mains)
+
+    @cached_property
+    def runs_undisturbed(self) -> bool:
+        """Whether all of it runs as it is to run, and nobody has said anything against it."""
+        at_work = self.mains if self.mirror is None else (*self.mains, self.mirror)
+        spoken_against = self.deleted or self.disruption or self.reason or self.mirror_outcome is not None
+        return (
+            self.phase == "Running"
+            and not spoken_against
+            and bool(self.mains and self.node)
+            and (self.restore is None or self.restore.exit_code == 0)
+            and all(each.started and each.exit_code is None and not each.waiting_reason for each in at_work)
+        )
+
+    @cached_property
+    def digests(self) -> tuple[tuple[ContainerView, str], ...]:
+        """The user's containers whose image may come to be another one, each with the digest that it runs now."""
+        told = ((main, digest_of(main.image_id)) for main in self.mains if not is_pinned(main.image))
+        return tuple((main, digest) for main, digest in told if digest)
+
+    @cached_property
+    def last_words(self) -> tuple[Report, ...]:
+        """What its own containers have left behind as reports.
+
+        What is not in our form is not from our sidecar: the pod's phase and exit codes still speak.
+        """
+        said = []
+        for outcome in (self.restore_outcome, self.mirror_outcome):
+            if outcome is not None and "stage" in outcome.details:
+                with contextlib.suppress(ValueError):
+                    said.append(parsed_report(outcome.details))
+        return tuple(said)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -118,6 +161,11 @@ class NodeView:
     """Key of a taint by which a cloud announces the node's end, empty where there is none."""
     deleted: bool = False
     """Whether somebody has asked for its deletion, and a finalizer keeps it: an autoscaler that drains it."""
+
+    @cached_property
+    def is_well(self) -> bool:
+        """Whether nobody says anything against it."""
+        return self.ready == "True" and not (self.shutting_down or self.terminating or self.deleted)
 
     @cached_property
     def incarnation(self) -> str:
