@@ -10,11 +10,18 @@ COVERAGE := build/coverage
 COMPAT := build/compat
 COMPAT_READY := $(COMPAT)/.ready
 UV_VERSION := 0.13.9
+# Parts of the tests that share nothing, each with servers of its own. They wait for most of their time, so that two
+# processors suffice for four at once; the longest come first. One real cluster is as much as fits beside them, and
+# sweeps on it are held to deadlines of seconds: those come when all others have ended.
+INTEGRATION := $(addprefix integration-,sweeps outages stores fire mutations)
+SIDE_BY_SIDE := test-unit e2e-testbed $(INTEGRATION) test-chart test-compat
+AT_ONCE := 4
+OUTAGES := $(addprefix tests/integration/sweeps/,test_leader.py test_outage.py)
 LOCKED := operator sidecar obstore dev jax gmat compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo recordings test test-unit test-integration test-outage test-chart test-e2e test-clients test-faults test-compat bench soak lint format verify generate lock venv clean
+.PHONY: help demo recordings test test-unit test-integration integration-all $(INTEGRATION) test-outage test-chart test-e2e e2e-all e2e-testbed e2e-sweeps test-clients test-faults test-compat bench soak lint format verify generate lock venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -26,7 +33,8 @@ test: ## Run all tests, from linters to real kubelets (needs Linux and root)
 	@bash tests/require-root.sh "make test"
 	@rm -rf $(COVERAGE)
 	@$(MAKE) --no-print-directory lint verify
-	@$(MAKE) --no-print-directory test-unit test-compat test-integration test-chart test-e2e
+	@$(MAKE) --no-print-directory --jobs=$(AT_ONCE) --output-sync=target $(SIDE_BY_SIDE)
+	@$(MAKE) --no-print-directory e2e-sweeps
 	@$(BIN)/coverage combine --quiet $(COVERAGE)
 	@$(BIN)/coverage report
 
@@ -34,9 +42,18 @@ test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, 
 	@mkdir -p $(COVERAGE)
 	COVERAGE_FILE=$(COVERAGE)/.coverage.unit $(PYTEST) --cov --cov-report= -q tests/unit tests/crash $(ARGS)
 
-test-integration: $(READY) ## Run the tests against a real API server and a real object store, without nodes
+test-integration: integration-all ## Run the tests against a real API server and a real object store, without nodes
+
+integration-all: FOLDERS := tests/integration tests/faults tests/fire tests/mutations
+integration-sweeps: FOLDERS := tests/integration/sweeps $(OUTAGES:%=--ignore=%)
+integration-outages: FOLDERS := $(OUTAGES)
+integration-stores: FOLDERS := tests/integration --ignore=tests/integration/sweeps tests/faults
+integration-fire: FOLDERS := tests/fire
+integration-mutations: FOLDERS := tests/mutations
+
+integration-all $(INTEGRATION): integration-%: $(READY)
 	@mkdir -p $(COVERAGE)
-	COVERAGE_FILE=$(COVERAGE)/.coverage.integration $(PYTEST) --cov --cov-report= -q tests/integration tests/faults tests/fire tests/mutations -m "not matrix" $(ARGS)
+	COVERAGE_FILE=$(COVERAGE)/.coverage.$* $(PYTEST) --cov --cov-report= -q $(FOLDERS) -m "not matrix" $(ARGS)
 
 test-outage: $(READY) ## Take the API server away from the operator for ten minutes: frozen, and killed
 	$(PYTEST) -v tests/integration/sweeps/test_outage.py -m matrix $(ARGS)
@@ -44,9 +61,15 @@ test-outage: $(READY) ## Take the API server away from the operator for ten minu
 test-chart: $(READY) ## Run the chart's tests
 	$(PYTEST) -q tests/chart $(ARGS)
 
-test-e2e: $(READY) ## Run the tests on real kubelets (needs Linux and root)
+test-e2e: e2e-all ## Run the tests on real kubelets (needs Linux and root)
+
+e2e-all: FOLDERS := tests/e2e
+e2e-testbed: FOLDERS := tests/e2e/test_testbed.py
+e2e-sweeps: FOLDERS := tests/e2e --ignore=tests/e2e/test_testbed.py
+
+e2e-all e2e-testbed e2e-sweeps: $(READY)
 	@bash tests/require-root.sh "make test-e2e"
-	$(PYTEST) -v tests/e2e -m "not matrix" $(ARGS)
+	$(PYTEST) -v $(FOLDERS) -m "not matrix" $(ARGS)
 
 test-clients: $(READY) ## Run other people's programs on real kubelets, and take their pods away in every way
 	@bash tests/require-root.sh "make test-clients"
