@@ -38,7 +38,7 @@ test: ## Run all tests, from linters to real kubelets (needs Linux and root)
 	@$(BIN)/coverage combine --quiet $(COVERAGE)
 	@$(BIN)/coverage report
 
-test-unit: $(READY) ## Run the unit tests and a sample of the faults: a minute, no cluster
+test-unit: $(READY) ## Run the unit tests and a sample of the faults: seven minutes, no cluster
 	@mkdir -p $(COVERAGE)
 	COVERAGE_FILE=$(COVERAGE)/.coverage.unit $(PYTEST) --cov --cov-report= -q tests/unit tests/crash $(ARGS)
 
