@@ -290,7 +290,7 @@ def _refused(snapshot: Snapshot, records: Sequence[ShardRecord], *, now: float) 
     forbidden = {
         pod.shard: snapshot.forbidden[pod.uid]
         for pod in snapshot.presence.pods
-        if pod.role is Role.ATTEMPT and pod.uid in snapshot.forbidden
+        if snapshot.forbidden and pod.role is Role.ATTEMPT and pod.uid in snapshot.forbidden
     }
     for record in records:
         # That there is no room yet for a successor made ahead of time is no trouble: it has time.

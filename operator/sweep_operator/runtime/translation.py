@@ -194,11 +194,14 @@ def lasting_part(status: Mapping[str, Any]) -> dict[str, Any]:
 
     The numbers inside the shard table are such counts too, but for a shard's state and attempt, its last signal, and
     what is announced of its machine. So is what conditions say of the shards while they start and run: in a large
-    sweep it is other shards at every look.
+    sweep it is other shards at every look. And how long the last relaunch took is known only after the reclaim itself
+    was written: for its sake alone nothing is written again at once.
     """
     lasting = {field: value for field, value in status.items() if field not in _VOLATILE}
     rows, _ = unpacked(ShardTable(text=str(status.get("shardTable", ""))))
     lasting["shardTable"] = [(*row[:_LASTING_CELLS], *row[_ANNOUNCED_CELLS:_BUDGET_CELLS]) for row in rows]
+    last = status.get("lastReclaim") or {}
+    lasting["lastReclaim"] = {field: value for field, value in last.items() if field != "relaunchSeconds"}
     lasting["conditions"] = [
         {**condition, "message": ""} if _names_shards(condition) else condition
         for condition in status.get("conditions") or ()

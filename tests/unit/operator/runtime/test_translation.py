@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import NOW, UID, manifest, placed, record, sweep
+from builders import NODE, NOW, UID, manifest, placed, record, sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,6 +175,14 @@ def test_what_moves_all_the_time_can_wait(change: dict[str, Any]) -> None:
 )
 def test_what_must_survive_a_restart_cannot(change: dict[str, Any]) -> None:
     assert lasting_part(written_with(**change)) != lasting_part(written_with())
+
+
+def test_how_long_a_relaunch_took_can_wait() -> None:
+    last = Reclaim(time=NOW, node=NODE, shard=0, attempt=1, signal=Signal.NODE_GONE, items_safe=3)
+    told = lasting_part(written_with(last_reclaim=last))
+    assert lasting_part(written_with(last_reclaim=replace(last, relaunch_seconds=1.5))) == told
+    assert lasting_part(written_with(last_reclaim=replace(last, attempt=2))) != told
+    assert lasting_part(written_with()) != told
 
 
 def test_a_large_table_is_compared_by_what_lasts_too(monkeypatch: pytest.MonkeyPatch) -> None:
