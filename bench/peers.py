@@ -9,13 +9,14 @@ machine's cores that are timed; the digits' items compute.
 from __future__ import annotations
 
 import tempfile
+import traceback
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.peers_account import Outcome
-from bench.peers_rows import rows_of
+from bench.peers_rows import rows_of, unmeasured
 from bench.peers_trial import outcomes_of
 from bench.peers_ways import DIGITS, NAMESPACE, PACER, SIDES, SILENCE, SWEEP, WAYS, Program
 from trial.cluster import wait_until
@@ -40,6 +41,7 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
         strikes[list(WAYS).index(SILENCE)] = (PACER, SILENCE, SIDES)
         strikes += [(DIGITS, way, SIDES) for way in _WAYS_OF_DIGITS]
     found: dict[tuple[str, str], list[Outcome]] = {}
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="rsw-bench-") as directory:
         ground = local_ground(
             nodes=_SPARE_NODES + 1, spot=_SPARE_NODES, gpus=0, experiment="pacer", state=Path(directory) / "cluster"
@@ -59,14 +61,20 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
                 ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{n}", names=names))
                 for n, (program, way, names) in enumerate(strikes)
             ]
-            # What fails is raised when all are over: the others' figures are told by then.
+            # What fails must not take the others' figures along.
             wait(future for _, future in under_way)
             for what, future in under_way:
-                found.setdefault(what, []).extend(future.result())
+                error = future.exception()
+                if error is not None:
+                    failed.append(f"{what}: {error!r}")
+                    traceback.print_exception(error)
+                else:
+                    found.setdefault(what, []).extend(future.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             testbed.down()
-    return [row for (image, way), outcomes in found.items() for row in rows_of(image, way, outcomes)]
+    rows = [row for (image, way), outcomes in found.items() for row in rows_of(image, way, outcomes)]
+    return [*rows, unmeasured(failed)]
 
 
 def _struck(ground: Ground, program: Program, way: str, *, node: str, names: tuple[str, ...]) -> list[Outcome]:

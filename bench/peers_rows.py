@@ -62,6 +62,11 @@ def rows_of(image: str, way: str, outcomes: Sequence[Outcome]) -> list[dict[str,
     return rows
 
 
+def unmeasured(failed: Sequence[str]) -> dict[str, Any]:
+    """Return the row that says what of the benchmark itself has failed."""
+    return _row("strikes that were not measured", "; ".join(failed) or 0, peer=None, goal=0, holds=not failed)
+
+
 def _row(figure: str, value: object, *, peer: str | None, goal: float | None, holds: bool) -> dict[str, Any]:
     return {"figure": figure, "value": value, "unit": "", "peer": peer, "goal": goal, "holds": holds}
 

@@ -31,6 +31,8 @@ class Worker:
     pod: str
     index: int
     created_at: float
+    host: str = ""
+    """Its host name, which the next pod of a Job's index has too."""
     node: str = ""
     phase: str = ""
     is_gone: bool = False
@@ -74,11 +76,16 @@ class Follower:
         for line in lines:
             _take_line(worker, line)
 
-    def take(self, pod: str, ran: Ran) -> None:
-        """Take an item that a pod has finished, as its results say: its log may be gone before it was read."""
-        with self._lock:
-            worker = self._workers[pod]
-        _note(worker, ran)
+    def take(self, host: str, ran: Ran) -> None:
+        """Take an item that a pod has finished, as its results say: its log may be gone before it was read.
+
+        They name the host. Of several pods of that name it was the newest that was there by then.
+        """
+        of_host = [worker for worker in self.workers() if worker.host == host]
+        there = [worker for worker in of_host if worker.created_at <= ran.at] or of_host[:1]
+        if not there:
+            raise LookupError(f"no pod was seen whose host is {host}")
+        _note(there[-1], ran)
 
     def _follow_pods(self) -> None:
         cluster = Cluster(self._kubeconfig)
@@ -102,6 +109,7 @@ class Follower:
             is_new = name not in self._workers
             index = int(pod["metadata"]["labels"][self._index_label])
             worker = self._workers.setdefault(name, Worker(pod=name, index=index, created_at=time.time()))
+        worker.host = pod["spec"].get("hostname") or name
         worker.node = pod["spec"].get("nodeName") or worker.node
         worker.phase = pod["status"].get("phase", "")
         worker.is_gone = event["type"] == "DELETED"

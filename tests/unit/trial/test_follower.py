@@ -21,10 +21,10 @@ LOG = [
 ]
 
 
-def pod_event(kind: str, phase: str) -> bytes:
+def pod_event(kind: str, phase: str, *, name: str = "pod", **spec: str) -> bytes:
     pod = {
-        "metadata": {"name": "pod", "labels": {"index": "3"}},
-        "spec": {"nodeName": "node", "containers": [{"name": "main"}]},
+        "metadata": {"name": name, "labels": {"index": "3"}},
+        "spec": {"nodeName": "node", "containers": [{"name": "main"}], **spec},
         "status": {"phase": phase},
     }
     return json.dumps({"type": kind, "object": pod}).encode()
@@ -60,8 +60,8 @@ def followed(monkeypatch: pytest.MonkeyPatch, played: Played) -> Worker:
     try:
         wait_until(lambda: any(each.is_read for each in follower.workers()), what="the log", seconds=10, every=0.02)
         (worker,) = follower.workers()
-        follower.take(worker.pod, Ran(key='"a"', at=STARTED + 1.4))
-        follower.take(worker.pod, Ran(key='"c"', at=STARTED + 4))
+        follower.take(worker.host, Ran(key='"a"', at=STARTED + 1.4))
+        follower.take(worker.host, Ran(key='"c"', at=STARTED + 4))
         return worker
     finally:
         follower.close()
@@ -80,3 +80,21 @@ def test_a_log_is_read_however_often_it_was_refused_before(
         Ran(key='"b"', at=STARTED + 3),
         Ran(key='"c"', at=STARTED + 4),
     ]
+
+
+def test_results_of_a_host_belong_to_the_pod_that_had_its_name_by_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(*[404] * 9)
+    played.closed.set()
+    monkeypatch.setattr(trial.follower, "Cluster", lambda _kubeconfig: played)
+    given: Any = SimpleNamespace(kubeconfig=played.kubeconfig)
+    follower = Follower(given, namespace="peers", selector="job-name=one", index_label="index")
+    follower.close()
+    for name, at in (("job-0-a", STARTED), ("job-0-b", STARTED + 10)):
+        follower._take(json.loads(pod_event("DELETED", "Failed", name=name, hostname="job-0")))
+        follower.workers()[-1].created_at = at
+    for key, at in (("early", STARTED + 5), ("late", STARTED + 11)):
+        follower.take("job-0", Ran(key=key, at=at))
+    keys = {each.pod: [ran.key for ran in each.ran] for each in follower.workers()}
+    assert (keys["job-0-a"], keys["job-0-b"]) == (["early"], ["late"])
+    with pytest.raises(LookupError, match="job-1"):
+        follower.take("job-1", Ran(key="any", at=STARTED))
