@@ -12,7 +12,8 @@ COMPAT_READY := $(COMPAT)/.ready
 UV_VERSION := 0.13.9
 # Parts of the tests that share nothing, each with servers of its own. They wait for most of their time, so that two
 # processors suffice for four at once; the longest come first. One real cluster is as much as fits beside them, and
-# sweeps on it are held to deadlines of seconds: those come when all others have ended.
+# sweeps on it are held to deadlines of seconds: those come when all others have ended. What all of them would install
+# or build at once is there before.
 INTEGRATION := $(addprefix integration-,sweeps stores outages fire mutations)
 SIDE_BY_SIDE := test-unit $(INTEGRATION) e2e-testbed test-chart test-compat
 AT_ONCE := 4
@@ -33,6 +34,8 @@ test: ## Run all tests, from linters to real kubelets (needs Linux and root)
 	@bash tests/require-root.sh "make test"
 	@rm -rf $(COVERAGE)
 	@$(MAKE) --no-print-directory lint verify
+	@tests/testbed/testbed prepare
+	@echo "$(words $(SIDE_BY_SIDE)) parts of the tests, $(AT_ONCE) at a time; each is shown when it has ended, the longest after some ten minutes"
 	@$(MAKE) --no-print-directory --jobs=$(AT_ONCE) --output-sync=target $(SIDE_BY_SIDE)
 	@$(MAKE) --no-print-directory e2e-sweeps
 	@$(BIN)/coverage combine --quiet $(COVERAGE)
