@@ -43,10 +43,10 @@ from sweep_operator.runtime.translation import lasting_part, status_manifest
 logger = logging.getLogger(__name__)
 
 REQUESTS_IN_FLIGHT = 50
-CREATING_SECONDS = 2.0
+CREATING_SECONDS = 4.0
 """So long a look makes pods: thousands of them must not keep the sweep from being looked at when one is lost."""
 
-CREATING_TIMES = 2.0
+CREATING_TIMES = 4.0
 """Or so many times as long as all before that has taken: where looks are slow, most of the time goes to the pods."""
 
 
