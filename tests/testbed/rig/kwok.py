@@ -35,9 +35,7 @@ conditions:
 phase: Running
 """
 
-# Init containers that Kubernetes keeps running are the sidecars.
-_RUNNING = """
-{{ $now := Now }}
+_POD_RUNS = """
 phase: Running
 startTime: {{ $now | Quote }}
 podIP: 127.0.0.1
@@ -45,46 +43,23 @@ conditions:
 - {type: Initialized, status: "True", lastTransitionTime: {{ $now | Quote }}}
 - {type: Ready, status: "True", lastTransitionTime: {{ $now | Quote }}}
 - {type: ContainersReady, status: "True", lastTransitionTime: {{ $now | Quote }}}
-initContainerStatuses:
-{{ range .spec.initContainers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  imageID: ""
-  ready: true
-  restartCount: 0
-  {{ if eq (or .restartPolicy "") "Always" }}
-  started: true
-  state: {running: {startedAt: {{ $now | Quote }}}}
-  {{ else }}
-  state: {terminated: {exitCode: 0, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}, message: @init}}
-  {{ end }}
-{{ end }}
-containerStatuses:
-{{ range .spec.containers }}
-- name: {{ .name | Quote }}
-  image: {{ .image | Quote }}
-  imageID: ""
-  ready: true
-  started: true
-  restartCount: 0
-  state: {running: {startedAt: {{ $now | Quote }}}}
-{{ end }}
 """
-
-_ENDED = """
-{{ $now := Now }}
+_POD_HAS_SUCCEEDED = """
 phase: Succeeded
+"""
+# Init containers that Kubernetes keeps running are the sidecars.
+_CONTAINERS = """
 initContainerStatuses:
 {{ range .spec.initContainers }}
 - name: {{ .name | Quote }}
   image: {{ .image | Quote }}
   imageID: ""
-  ready: false
+  ready: @ready
   restartCount: 0
   {{ if eq (or .restartPolicy "") "Always" }}
-  state: {terminated: {exitCode: 0, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}, message: @sidecar}}
+  @sidecar
   {{ else }}
-  state: {terminated: {exitCode: 0, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}, message: @init}}
+  @init
   {{ end }}
 {{ end }}
 containerStatuses:
@@ -92,11 +67,13 @@ containerStatuses:
 - name: {{ .name | Quote }}
   image: {{ .image | Quote }}
   imageID: ""
-  ready: false
+  ready: @ready
   restartCount: 0
-  state: {terminated: {exitCode: 0, startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}, message: @main}}
+  @main
 {{ end }}
 """
+_RUNS = """started: true
+  state: {running: {startedAt: {{ $now | Quote }}}}"""
 
 
 def node_manifest(name: str, *, pods: int) -> dict[str, Any]:
@@ -121,7 +98,8 @@ def running_stage(name: str, *, labels: Mapping[str, str] | None = None, init: s
 
     The others are those init containers that are no sidecars. Words are those of a Go template.
     """
-    return _pod_stage(name, labels=labels, phase="Pending", status=_RUNNING.replace("@init", _quoted(init)))
+    status = _pod_status(_POD_RUNS, ready=True, sidecar=_RUNS, init=_ended(init), main=_RUNS)
+    return _pod_stage(name, labels=labels, phase="Pending", status=status)
 
 
 def ending_stage(
@@ -138,9 +116,7 @@ def ending_stage(
 
     What their containers have said at the end are Go templates (`$` is the pod): init containers, sidecars, others.
     """
-    status = _ENDED
-    for what, words in (("@init", init), ("@sidecar", sidecar), ("@main", main)):
-        status = status.replace(what, _quoted(words))
+    status = _pod_status(_POD_HAS_SUCCEEDED, ready=False, sidecar=_ended(sidecar), init=_ended(init), main=_ended(main))
     return _pod_stage(name, labels=labels, phase=phase, status=status, after_s=after_s)
 
 
@@ -173,6 +149,18 @@ def kwok(
     ]
     with running(Daemon(name="kwok", argv=argv, after=[f"{layout.server}/readyz"]), layout.directory):
         yield
+
+
+def _pod_status(pod: str, *, ready: bool, sidecar: str, init: str, main: str) -> str:
+    containers = _CONTAINERS.replace("@ready", "true" if ready else "false")
+    for what, status in (("@sidecar", sidecar), ("@init", init), ("@main", main)):
+        containers = containers.replace(what, status)
+    return "{{ $now := Now }}" + pod + containers
+
+
+def _ended(words: str) -> str:
+    times = "startedAt: {{ $now | Quote }}, finishedAt: {{ $now | Quote }}"
+    return f"state: {{terminated: {{exitCode: 0, {times}, message: {_quoted(words)}}}}}"
 
 
 def _pod_stage(
