@@ -106,6 +106,16 @@ class PodView:
         """Whether each of the user's containers was started."""
         return bool(self.mains) and all(main.started for main in self.mains)
 
+    @property
+    def goes_its_way(self) -> bool:
+        """Whether nothing has come of it yet but what is expected: it is made, finds a node, starts, runs."""
+        ended = (
+            self.is_terminal
+            or self.mirror_outcome is not None
+            or any(each.exit_code is not None for each in self.mains)
+        )
+        return not (ended or self.deleted or self.disruption or self.reason)
+
     @cached_property
     def runs_undisturbed(self) -> bool:
         """Whether all of it runs as it is to run, and nobody has said anything against it."""

@@ -375,6 +375,8 @@ class Executor:
 
     def _count(self, snapshot: Snapshot, plan: Plan) -> None:
         for old, new in zip(snapshot.sweep.status.records, plan.status.records, strict=True):
+            if new is old:
+                continue  # so it is with nearly all of thousands
             if new.notice and new.noticed_at != old.noticed_at:
                 self._metrics.notices.labels(kind=new.notice.value).inc()
             self._metrics.false_alarms.inc(max(0, new.false_alarms - old.false_alarms))

@@ -6,11 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from sweep_operator.model.observed import NodeView, PodView, Role
-from sweep_operator.runtime.work_queue import Key, WorkQueue
+from sweep_operator.runtime.work_queue import IDLE_SECONDS, Key, WorkQueue
+
+PATIENCE_PER_POD = 0.0002
+LONGEST_PATIENCE_SECONDS = 2.0
 
 
 class PodIndex:
-    """Pods by sweep and by node, kept by the informers' callbacks; every change queues the sweeps it concerns."""
+    """Pods by sweep and by node, kept by the informers' callbacks; every change queues the sweeps it concerns.
+
+    Nothing follows from it that a pod goes its way. Where a sweep has thousands of them, of which some always do, the
+    look at such news waits a while (`PATIENCE_PER_POD`, in seconds): a pod that is lost must not wait for its end.
+    """
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
@@ -58,7 +65,13 @@ class PodIndex:
                 self._nodes[new.node][new.uid] = (new.namespace, new.sweep)
         for pod in (old, new):
             if pod is not None:
-                self._queue.add((pod.namespace, pod.sweep))
+                key = (pod.namespace, pod.sweep)
+                self._queue.add(key, delay=self._patience(key) if new is not None and new.goes_its_way else None)
+
+    def _patience(self, key: Key) -> float | None:
+        """Return how long a look may wait (seconds), None where it is worth nothing to wait longer than usual."""
+        seconds = min(LONGEST_PATIENCE_SECONDS, PATIENCE_PER_POD * len(self._by_sweep.get(key, ())))
+        return seconds if seconds > IDLE_SECONDS else None
 
     def node_changed(self, old: NodeView | None, new: NodeView | None) -> None:
         """Take in a node that came, changed or went."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 Key = tuple[str, str]
 """Namespace and name of a sweep."""
+IDLE_SECONDS = 0.05
 _MOST_OVERTAKEN = 64
 
 
@@ -23,7 +24,7 @@ class WorkQueue:
     def __init__(
         self,
         *,
-        idle_seconds: float = 0.05,
+        idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         waited: Callable[[float], None] | None = None,
     ) -> None:
