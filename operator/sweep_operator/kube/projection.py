@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from resumable_sweep.contract.outcome import parsed_outcome
+from resumable_sweep.contract.outcome import Outcome, parsed_outcome
 from sweep_operator.model.observed import ContainerView, NodeView, PodView, Role
 from sweep_operator.model.shard_record import HIGHEST_NUMBER
 from sweep_operator.pods import names
@@ -58,6 +58,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
     inits = tuple(view for name, view in own.items() if name != RESTORE and name not in sidecars)
     restore = own.get(RESTORE)
     mirror = own.get(MIRROR) if role is Role.ATTEMPT else (mains[0] if mains else None)
+    restore, restore_outcome = _with_outcome(restore)
+    mirror, mirror_outcome = _with_outcome(mirror)
     disruption = conditions.get("DisruptionTarget") or {}
     scheduled = conditions.get("PodScheduled") or {}
     return PodView(
@@ -86,9 +88,19 @@ def pod_view(pod: Mapping[str, Any]) -> PodView | None:
         inits=inits if role is Role.ATTEMPT else (),
         restore=restore,
         mirror=mirror,
-        restore_outcome=parsed_outcome(restore.message) if restore is not None else None,
-        mirror_outcome=parsed_outcome(mirror.message) if mirror is not None else None,
+        restore_outcome=restore_outcome,
+        mirror_outcome=mirror_outcome,
     )
+
+
+def _with_outcome(container: ContainerView | None) -> tuple[ContainerView | None, Outcome | None]:
+    """Return an own container without what it said, where that is an outcome: it would be kept twice."""
+    outcome = parsed_outcome(container.message) if container is not None and container.message else None
+    if container is None or outcome is None:
+        return container, None
+    # The names of a report's fields are the same in thousands of them.
+    details = {sys.intern(name): value for name, value in outcome.details.items()}
+    return replace(container, message=""), replace(outcome, details=details)
 
 
 def _deletion_asked_at(metadata: Mapping[str, Any]) -> float:
