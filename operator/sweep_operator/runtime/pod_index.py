@@ -15,8 +15,9 @@ LONGEST_PATIENCE_SECONDS = 2.0
 class PodIndex:
     """Pods by sweep and by node, kept by the informers' callbacks; every change queues the sweeps it concerns.
 
-    Nothing follows from it that a pod goes its way. Where a sweep has thousands of them, of which some always do, the
-    look at such news waits a while (`PATIENCE_PER_POD`, in seconds): a pod that is lost must not wait for its end.
+    Nothing follows from it that a pod goes its way, and little from what becomes of one that has ended. Where a sweep
+    has thousands of them, the look at such news waits a while (`PATIENCE_PER_POD`, in seconds): a pod that is lost must
+    not wait for the end of that look.
     """
 
     def __init__(self, queue: WorkQueue) -> None:
@@ -66,7 +67,7 @@ class PodIndex:
         for pod in (old, new):
             if pod is not None:
                 key = (pod.namespace, pod.sweep)
-                self._queue.add(key, delay=self._patience(key) if new is not None and new.goes_its_way else None)
+                self._queue.add(key, delay=self._patience(key) if _can_wait(old, new) else None)
 
     def _patience(self, key: Key) -> float | None:
         """Return how long a look may wait (seconds), None where it is worth nothing to wait longer than usual."""
@@ -78,3 +79,8 @@ class PodIndex:
         name = (new or old).name  # type: ignore[union-attr]  # one of the two is there
         for key in set(self._nodes.get(name, {}).values()):
             self._queue.add(key)
+
+
+def _can_wait(old: PodView | None, new: PodView | None) -> bool:
+    has_ended = old is not None and old.is_terminal and old.role is Role.ATTEMPT
+    return has_ended or (new is not None and new.goes_its_way)
