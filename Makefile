@@ -141,5 +141,5 @@ $(COMPAT_READY): requirements/compat.txt
 
 clean: ## Remove all local clusters, also what a killed test left, and everything that was built here
 	-@test -x $(BIN)/python && tests/testbed/testbed down --all
-	rm -rf /dev/shm/resumable-sweep-crash-* /dev/shm/rsw-fire-*
+	rm -rf /dev/shm/resumable-sweep-crash-* /dev/shm/rsw-{fire,mutations,soak,bench}-*
 	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
