@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import traceback
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from bench.peers_ways import DIGITS, NAMESPACE, PACER, SIDES, SILENCE, SWEEP, WA
 from trial.cluster import wait_until
 from trial.ground import Ground, install_operator, local_ground
 
+_Strike = tuple[Program, str, tuple[str, ...]]
 _ROUNDS = 3
 _SPARE_NODES = 3
 _AT_ONCE = 3
@@ -48,33 +50,46 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
         )
         testbed = ground.testbed
         assert testbed is not None
-        pool = ThreadPoolExecutor(max_workers=_AT_ONCE)
         try:
             images = testbed.push_images(*{program.image for program, _, _ in strikes})
             ground = replace(ground, images={**ground.images, **images})
             install_operator(ground)
-            list(pool.map(lambda number: _pull(ground, f"spot-{number + 1}", *images), range(_SPARE_NODES)))
+            for number in range(_SPARE_NODES):
+                _pull(ground, f"spot-{number + 1}", *images)
             ground.cluster().create(
                 "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             )
-            under_way = [
-                ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{n}", names=names))
-                for n, (program, way, names) in enumerate(strikes)
-            ]
-            # What fails must not take the others' figures along.
-            wait(future for _, future in under_way)
-            for what, future in under_way:
-                error = future.exception()
-                if error is not None:
-                    failed.append(f"{what}: {error!r}")
-                    traceback.print_exception(error)
-                else:
-                    found.setdefault(what, []).extend(future.result())
+            numbered = list(enumerate(strikes))
+            for computes, at_once in ((False, _AT_ONCE), (True, 1)):
+                chosen = [(number, strike) for number, strike in numbered if strike[0].computes is computes]
+                for what, outcome in _all_struck(ground, chosen, at_once=at_once):
+                    if isinstance(outcome, BaseException):
+                        # What fails must not take the others' figures along.
+                        failed.append(f"{what}: {outcome!r}")
+                        traceback.print_exception(outcome)
+                    else:
+                        found.setdefault(what, []).extend(outcome)
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
             testbed.down()
     rows = [row for (image, way), outcomes in found.items() for row in rows_of(image, way, outcomes)]
     return [*rows, unmeasured(failed)]
+
+
+def _all_struck(
+    ground: Ground, strikes: Sequence[tuple[int, _Strike]], *, at_once: int
+) -> Iterator[tuple[tuple[str, str], list[Outcome] | BaseException]]:
+    """Yield what came of each strike, by its program and way, when all are over."""
+    pool = ThreadPoolExecutor(max_workers=at_once)
+    try:
+        under_way = [
+            ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{number}", names=names))
+            for number, (program, way, names) in strikes
+        ]
+        wait(future for _, future in under_way)
+        for what, future in under_way:
+            yield what, future.exception() or future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _struck(ground: Ground, program: Program, way: str, *, node: str, names: tuple[str, ...]) -> list[Outcome]:

@@ -62,6 +62,7 @@ class _Trial:
         self._ground = ground
         self._testbed = ground.testbed
         self._way = WAYS[way_name]
+        self._limit_s = self._way.limit_s * (2 if program.computes else 1)
         self._node = self._name = node
         self._cluster = ground.cluster()
         matrix = program.matrix(_SHARDS * self._way.items)
@@ -105,7 +106,7 @@ class _Trial:
         say(f"  {self._name} is struck")
         ended: dict[str, float] = {}
         is_cut_off = self._way.is_healed
-        while len(ended) < len(sides) and time.time() < at + self._way.limit_s:
+        while len(ended) < len(sides) and time.time() < at + self._limit_s:
             if is_cut_off and time.time() > at + _HEALED_AFTER_S:
                 self._read_logs_there(sides)
                 self._testbed.heal(self._node)

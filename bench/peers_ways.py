@@ -24,6 +24,8 @@ class Program:
     image: str
     command: tuple[str, str]
     matrix: Callable[[int], dict[str, list[Any]]]
+    computes: bool = False
+    """Whether its items share this machine's cores: then one strike is watched at a time, and for twice as long."""
 
 
 PACER = Program(
@@ -36,6 +38,7 @@ DIGITS = Program(
     image="digits",
     command=("/opt/venv/bin/python", "/opt/digits/experiment.py"),
     matrix=lambda items: {"model": ["forest"], "size": [10], "noise": [4], "seed": list(range(items))},
+    computes=True,
 )
 
 
