@@ -11,12 +11,12 @@ COMPAT := build/compat
 COMPAT_READY := $(COMPAT)/.ready
 UV_VERSION := 0.13.9
 # Parts of the tests that share nothing, each with servers of its own. They wait for most of their time, so that two
-# processors suffice for four at once; the longest come first. One real cluster is as much as fits beside them, and
+# processors suffice for three at once; the longest come first. One real cluster is as much as fits beside them, and
 # sweeps on it are held to deadlines of seconds: those come when all others have ended. What all of them would install
 # or build at once is there before.
 INTEGRATION := $(addprefix integration-,sweeps stores outages fire mutations)
 SIDE_BY_SIDE := test-unit $(INTEGRATION) e2e-testbed test-chart test-compat
-AT_ONCE := 4
+AT_ONCE := 3
 OUTAGES := $(addprefix tests/integration/sweeps/,test_leader.py test_outage.py)
 LOCKED := operator sidecar obstore dev jax gmat compat
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
