@@ -137,7 +137,8 @@ def test_interrupted_calls_are_made_again(tmp_path: Path) -> None:
 
     life = lived(bombarded, root, None)
     assert life.status == 0, life
-    assert life.values("signals")[0] > 100
+    # How many come depends on the processors that are free; that calls were interrupted does not.
+    assert life.values("signals")[0] > 10
     assert at_the_end(program, root, [life], bound=0, whole=True) == []
 
 
