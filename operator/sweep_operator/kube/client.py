@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,6 +20,8 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+_T = TypeVar("_T")
 
 REQUEST_SECONDS = 30.0
 WATCH_SECONDS = 300
@@ -133,15 +135,19 @@ class KubeClient:
         self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False
     ) -> dict[str, Any]:
         """Return the object or list at `path`; with `metadata_only` a list of nothing but the objects' metadata."""
-        return await self._json("GET", path, query=query, accept=_METADATA_ONLY if metadata_only else _JSON)
+        return await self._request(
+            "GET", path, query=query, accept=_METADATA_ONLY if metadata_only else _JSON, decoded=_object
+        )
 
     async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create an object in the collection at `path` and return it as stored, or as it would be by a dry run."""
-        return await self._json("POST", path, query={"dryRun": "All"} if dry_run else None, body=body)
+        return await self._request(
+            "POST", path, query={"dryRun": "All"} if dry_run else None, body=body, decoded=_object
+        )
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace the object at `path`, on condition of the resourceVersion in `body`, and return it."""
-        return await self._json("PUT", path, body=body)
+        return await self._request("PUT", path, body=body, decoded=_object)
 
     async def delete(self, path: str, *, uid: str, grace_seconds: int | None = None) -> None:
         """Delete the object at `path` if it is still the one with this UID; all of it is in the answer, unread."""
@@ -181,20 +187,6 @@ class KubeClient:
         finally:
             response.close()
 
-    async def _json(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        accept: str = _JSON,
-    ) -> dict[str, Any]:
-        answer: dict[str, Any] = await self._request(
-            method, path, query=query, body=body, accept=accept, decoded=json.loads
-        )
-        return answer
-
     async def _request(
         self,
         method: str,
@@ -203,8 +195,8 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         accept: str = _JSON,
-        decoded: Callable[[bytes], Any],
-    ) -> Any:
+        decoded: Callable[[bytes], _T],
+    ) -> _T:
         if method != "GET" and not self._may_write():
             raise ApiError(0, f"{method} {path}: not sent, this process does not decide any more")
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=10)
@@ -252,6 +244,11 @@ class KubeClient:
         auth = await self._configuration.auth_settings()
         await self._api.update_params_for_auth(headers, [], list(auth), path, method, None)
         return headers
+
+
+def _object(answer: bytes) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(answer)
+    return decoded
 
 
 def _proxy_for(server: str) -> str | None:
