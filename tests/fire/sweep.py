@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fire.api import KeptApi
@@ -16,8 +16,8 @@ _WAIT_SECONDS = 60.0
 _OURS = "labelSelector=resumable.dev%2Fsweep"
 
 
-def sweep_body(*, shards: int, items: int, **spec: Any) -> dict[str, Any]:
-    """Return the sweep that is played, with other fields of its specification than usual where they are given."""
+def sweep_body(spec: Mapping[str, Any], *, shards: int, items: int) -> dict[str, Any]:
+    """Return the sweep that is played, with the fields in `spec` instead of the usual ones."""
     return {
         "apiVersion": "resumable.dev/v1alpha1",
         "kind": "ResumableSweep",
@@ -51,9 +51,7 @@ class Sweep:
 
     def apply(self, **spec: Any) -> dict[str, Any]:
         """Create it, with other fields of its specification than usual where they are given."""
-        body = sweep_body(shards=SHARDS, items=ITEMS)
-        body["spec"].update(spec)
-        applied: dict[str, Any] = self.api.create(self._all, body)
+        applied: dict[str, Any] = self.api.create(self._all, sweep_body(spec, shards=SHARDS, items=ITEMS))
         return applied
 
     def change(self, **spec: Any) -> None:

@@ -88,7 +88,7 @@ class Lives:
             self._clear()
 
     def _apply(self, **spec: Any) -> None:
-        body = sweep_body(shards=SHARDS, items=ITEMS, **spec)
+        body = sweep_body(spec, shards=SHARDS, items=ITEMS)
         self._patiently(lambda: self._api.create(self._sweeps, body))
         self._met["sweeps"] += 1
 
