@@ -64,10 +64,11 @@ class PodIndex:
             self._by_sweep[(new.namespace, new.sweep)][new.name] = new
             if new.node:
                 self._nodes[new.node][new.uid] = (new.namespace, new.sweep)
+        can_wait = _can_wait(old, new)
         for pod in (old, new):
             if pod is not None:
                 key = (pod.namespace, pod.sweep)
-                self._queue.add(key, delay=self._patience(key) if _can_wait(old, new) else None)
+                self._queue.add(key, delay=self._patience(key) if can_wait else None)
 
     def _patience(self, key: Key) -> float | None:
         """Return how long a look may wait (seconds), None where it is worth nothing to wait longer than usual."""
