@@ -19,7 +19,7 @@ from typing import Any
 from bench.peers_account import Outcome
 from bench.peers_rows import rows_of, unmeasured
 from bench.peers_trial import outcomes_of
-from bench.peers_ways import DIGITS, NAMESPACE, PACER, SIDES, SILENCE, SWEEP, WAYS, Program
+from bench.peers_ways import DIGITS, NAMESPACE, PACER, PARTITION, SIDES, SILENCE, SWEEP, WAYS, Program
 from trial.cluster import wait_until
 from trial.ground import Ground, install_operator, local_ground
 
@@ -27,7 +27,7 @@ _Strike = tuple[Program, str, tuple[str, ...]]
 _ROUNDS = 3
 _SPARE_NODES = 3
 _AT_ONCE = 3
-_WAYS_OF_DIGITS = ("kill", "shutdown", "delete-pod", "exit-0")
+_WAYS_OF_DIGITS = ("kill", "shutdown", "delete-pod", PARTITION, "exit-0")
 
 
 def figures(*, quick: bool = False) -> list[dict[str, Any]]:
