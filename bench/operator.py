@@ -18,6 +18,8 @@ from bench.operator_cluster import ENDS_AFTER_S, SWEEPS, Cluster, cluster_for, s
 from bench.operator_creation import Made, by_bare_client, by_job, by_sweeps
 from bench.operator_look import look_at
 from bench.operator_losses import (
+    APART,
+    CLOSE,
     Relaunches,
     one_by_one,
     steadily,
@@ -182,11 +184,14 @@ async def _misfortunes(
 async def _single_rows(
     what: str, cluster: Cluster, observer: Observer, operator: Operator, *, count: int
 ) -> list[dict[str, Any]]:
-    before = await operator.calls()
-    found = await one_by_one(cluster, observer, count=count, seconds=120)
-    calls = (await operator.calls()).since(before)
-    rows = _loss_rows(f"{what}, one lost after the other", found, goals=(0.3, 1.0))
-    return [*rows, *_call_rows(f"{what}, one lost after the other", calls, len(found.seconds))]
+    rows = []
+    for how, pause_s in (("one lost after the other", CLOSE), ("one lost alone", APART)):
+        before = await operator.calls()
+        found = await one_by_one(cluster, observer, count=count, seconds=180, pause_s=pause_s)
+        calls = (await operator.calls()).since(before)
+        rows += _loss_rows(f"{what}, {how}", found, goals=(0.3, 1.0))
+        rows += _call_rows(f"{what}, {how}", calls, len(found.seconds))
+    return rows
 
 
 async def _cold_start_rows(what: str, cluster: Cluster, observer: Observer, operator: Operator) -> list[dict[str, Any]]:

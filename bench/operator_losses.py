@@ -14,6 +14,11 @@ from bench.operator_client import Client, all_of
 from bench.operator_cluster import PODS, Cluster
 from bench.operator_observer import Observer, Seen
 
+CLOSE = (0.1, 0.5)
+"""Seconds between losses that come while the operator may still be busy with the one before."""
+APART = (3.0, 5.0)
+"""Seconds between losses that find the operator at rest: longer than a look waits for pods that merely start."""
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -50,8 +55,13 @@ def relaunches(losses: Collection[Loss], observer: Observer) -> Relaunches:
     return Relaunches(found, len(waits) - len(found))
 
 
-async def one_by_one(cluster: Cluster, observer: Observer, *, count: int, seconds: float) -> Relaunches:
-    """Have a kubelet that shuts down end a pod, wait for its replacement, and so on, for so long at most."""
+async def one_by_one(
+    cluster: Cluster, observer: Observer, *, count: int, seconds: float, pause_s: tuple[float, float] = CLOSE
+) -> Relaunches:
+    """Have a kubelet that shuts down end a pod, wait for its replacement, and so on, for so long at most.
+
+    The pause after each is drawn from `pause_s`.
+    """
     losses: list[Loss] = []
     deadline = time.monotonic() + seconds
     chosen = random.Random(1).sample(sorted(observer.latest), count)
@@ -62,7 +72,7 @@ async def one_by_one(cluster: Cluster, observer: Observer, *, count: int, second
         losses.append(loss)
         await observer.wait(partial(is_replaced, loss, observer), what="the replacement", seconds=deadline - loss.at)
         # Not in step with the operator's own rhythm.
-        await asyncio.sleep(random.Random(len(losses)).uniform(0.1, 0.5))
+        await asyncio.sleep(random.Random(len(losses)).uniform(*pause_s))
     return relaunches(losses, observer)
 
 
