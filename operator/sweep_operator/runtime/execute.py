@@ -125,8 +125,8 @@ class Executor:
     async def execute(self, snapshot: Snapshot, plan: Plan, *, spent: float = 0.0) -> float | None:
         """Carry `plan` out, and return when to look for the rest of it (Unix seconds), None where nothing was left.
 
-        That may be a part of the status that is not due yet, or pods for which there was no time; `spent` is how long
-        the look has taken so far (seconds).
+        That may be a part of the status that is not due yet, pods for which there was no time, or deletions that the
+        API server did not take; `spent` is how long the look has taken so far (seconds).
 
         Raises
         ------
@@ -148,8 +148,9 @@ class Executor:
             self._events.post(snapshot.sweep, event)
         self._count(snapshot, plan)
         deletions = [action for action in plan.actions if isinstance(action, DeletePod)]
+        looks = [] if writable_at is None else [writable_at]
         # What must not run a moment longer does not wait until a thousand others are made.
-        await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds == 0)
+        await self._all(self._delete(deletion, looks) for deletion in deletions if deletion.grace_seconds == 0)
         spent += self._clock() - writing
         # What has run before waits no longer than what has not begun.
         orders.sort(key=lambda order: order.replaces is None)
@@ -161,10 +162,10 @@ class Executor:
             events.tell_rest()
         chores = [action for action in plan.actions if isinstance(action, CreateHousekeeping)]
         await self._all(self._create_housekeeping(sweep, chore) for chore in chores)
-        await self._all(self._delete(deletion) for deletion in deletions if deletion.grace_seconds != 0)
+        await self._all(self._delete(deletion, looks) for deletion in deletions if deletion.grace_seconds != 0)
         if any(isinstance(action, DeleteSweep) for action in plan.actions):
             await self._delete_sweep(sweep)
-        return self._clock() if batch.is_cut_short else writable_at
+        return self._clock() if batch.is_cut_short else min(looks, default=None)
 
     async def _write_status(self, sweep: Sweep, plan: Plan) -> tuple[Sweep, float | None]:
         """Write the status, and return the sweep with it; what moves all the time may have to wait until a time."""
@@ -339,7 +340,8 @@ class Executor:
             generation=sweep.generation,
         )
 
-    async def _delete(self, deletion: DeletePod) -> None:
+    async def _delete(self, deletion: DeletePod, looks: list[float]) -> None:
+        """Delete a pod, or add to `looks` when to try again."""
         pod = deletion.pod
         try:
             path = paths.pod(pod.namespace, pod.name)
@@ -347,9 +349,11 @@ class Executor:
             await self._client.delete(path, uid=pod.uid, grace_seconds=deletion.grace_seconds)
             self._metrics.pods_deleted.labels(role=pod.role.value).inc()
         except ApiError as error:
-            # 404 and 409: it is gone, or another pod has its name. Anything else is tried again at the next look.
+            # 404 and 409: it is gone, or another pod has its name.
             if error.status not in (404, 409):
                 logger.warning("pod %s/%s not deleted: %s", pod.namespace, pod.name, error)
+                # Nothing else may ever call for a look: of a sweep that has ended nothing changes any more.
+                looks.append(self._clock() + refusal_of(error).retry_seconds)
 
     async def _delete_sweep(self, sweep: Sweep) -> None:
         logger.info("deleting %s/%s: its time after its end is over", sweep.namespace, sweep.name)

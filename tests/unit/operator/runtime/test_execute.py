@@ -313,6 +313,25 @@ async def test_a_deletion_that_fails_stops_nothing(desk: Desk, status: int) -> N
     assert desk.api.paths("DELETE") == [f"{PODS}/a", f"{PODS}/b"]
 
 
+@pytest.mark.parametrize(
+    ("error", "again_at"),
+    [
+        (ApiError(404, "gone"), None),
+        (ApiError(409, "another one"), None),
+        (ApiError(500, "no"), NOW + 1),
+        (ApiError(429, "later", retry_after=7), NOW + 7),
+        (ApiError(403, "never"), NOW + 15),
+    ],
+    ids=lambda value: str(getattr(value, "status", "")),
+)
+async def test_a_deletion_that_is_refused_calls_for_another_look(
+    desk: Desk, error: ApiError, again_at: float | None
+) -> None:
+    # The last pod of a sweep that has ended: nothing that happens will ever have it looked at.
+    desk.api.refuse[f"{PODS}/a"] = [error]
+    assert await desk.execute(DeletePod(pod=pod(9, name="a"), reason="Settled")) == again_at
+
+
 ANNOUNCED = Reclaim(time=NOW - 2, node="n", shard=0, attempt=1, signal=Signal.GCE_PREEMPTED, items_safe=3)
 
 
