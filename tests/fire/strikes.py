@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from fire.calls import Call
 from fire.kube import Json, Kube
@@ -16,6 +17,8 @@ READ_SECONDS = 0.05
 """For so long an operator goes on after it was answered, until it is killed: what it writes then does not arrive."""
 GAP_SECONDS = 0.7
 """From an event that did not arrive to the end of its watch."""
+SECOND_SECONDS = 5.0
+"""From the first of two events that did not arrive to the end of its watch, where the second never happens."""
 SLOW_SECONDS = 1.5
 HANGS_SECONDS = 6.0
 
@@ -158,7 +161,8 @@ class Refusal(Strike):
 class Dropped(Strike):
     """Lets events of a collection's watches not arrive: those that are named, and then all of a gap, or none.
 
-    The watch ends a moment later, with the word that its version is too old.
+    The watch ends a moment later, with the word that its version is too old. The second of two may wait for the first
+    to be seen: then it ends without the second.
 
     Parameters
     ----------
@@ -176,6 +180,7 @@ class Dropped(Strike):
         self._in_gap = False
         self._count = 0
         self._missed = asyncio.Event()
+        self._missed_all = asyncio.Event()
 
     def event(self, call: Call, event: Json) -> bool:
         if call.resource != self._resource:
@@ -187,15 +192,19 @@ class Dropped(Strike):
             return True
         self._left.discard(self._count)
         self._in_gap = self._gap
+        self._missed.set()
         if self._gap or not self._left:
-            self.struck = True
-            self._missed.set()
+            self._missed_all.set()
         return False
 
     async def expires(self, call: Call) -> None:
         if call.resource != self._resource:
             await asyncio.Event().wait()
         await self._missed.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SECOND_SECONDS):
+                await self._missed_all.wait()
+        self.struck = True
         await asyncio.sleep(GAP_SECONDS)
         self._missed.clear()
         self._in_gap = False

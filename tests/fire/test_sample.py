@@ -20,6 +20,7 @@ SAMPLE = (
     *("operator-lost/node/3/answer/0", "operator-lost/node/12/answer/0"),
     *("operator-travel/node/9/all/0", "operator-travel/node/14/pods/0"),
     *("operator-drop/node/6/one-pods/0", "operator-drop/node/12/gap-pods/0", "operator-drop/node/3/gap-nodes/0"),
+    *("operator-drop/node/4/pair-pods/26", "operator-refused/node/5/429-delete-pods/2"),
     *("operator-refused/node/2/429-replace-status/2", "operator-refused/node/2/503-create-pods/3"),
     "operator-twins/node/0/both/0",
 )
