@@ -70,5 +70,6 @@ def parsed_outcome(text: str) -> Outcome | None:
     try:
         fields = json.loads(text)
         return Outcome(str(fields["reason"]), str(fields["message"]), dict(fields["details"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # Whoever may create pods may write anything there: 4,096 opening brackets are more than a reader goes down.
         return None

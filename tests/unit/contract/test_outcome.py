@@ -24,7 +24,15 @@ def test_it_fits_into_what_the_kubelet_keeps_and_stays_readable(message: str, ge
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Traceback (most recent call last):", "5", "[]", '{"reason": "a"}', '{"reason":1,"message":2,"details":3}'],
+    [
+        "",
+        "Traceback (most recent call last):",
+        "5",
+        "[]",
+        '{"reason": "a"}',
+        '{"reason":1,"message":2,"details":3}',
+        "[" * 4096,
+    ],
 )
 def test_a_crashs_own_words_are_no_outcome(text: str) -> None:
     assert parsed_outcome(text) is None
