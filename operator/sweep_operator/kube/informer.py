@@ -27,6 +27,8 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _LONGEST_PAUSE_UNANSWERED_SECONDS = 5.0
 """Where nobody answers, asking costs next to nothing, and whoever is back should be noticed soon."""
 _FORBIDDEN_PAUSE_SECONDS = 60.0
+_SHORTEST_WATCH_SECONDS = 1.0
+"""Where watches end sooner, and bring nothing, they are opened no more often than that."""
 
 
 class Informer(Generic[T]):
@@ -113,8 +115,13 @@ class Informer(Generic[T]):
             try:
                 version = await self._list()
                 while True:
-                    version = await self._watch(version)
+                    began, before = self._clock(), version
+                    version = await self._watch(before)
                     self._note_success()
+                    lasted = self._clock() - began
+                    if version == before and lasted < _SHORTEST_WATCH_SECONDS:
+                        # A proxy, or a server that is about to end, may close each of them as soon as it is open.
+                        await self._sleep(_SHORTEST_WATCH_SECONDS - lasted)
             except ApiError as error:
                 await self._sleep(self._pause_after(error))
 

@@ -83,7 +83,8 @@ async def test_all_pages_are_listed_before_it_counts_as_synced(play: Play) -> No
     assert play.informer.get("ns", "a") == "x"
 
 
-async def test_a_watch_goes_on_from_where_the_list_was_and_then_from_the_last_event(play: Play) -> None:
+async def test_a_watch_goes_on_from_where_the_list_was_and_then_from_the_last_event() -> None:
+    play = Play(pauses=1)
     bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "20"}}}
     play.api.lists = [page(entry("a", "x"), version=10)]
     play.api.watches = [[event("ADDED", "b", "y", 11), bookmark], []]
@@ -125,6 +126,22 @@ async def test_a_watch_that_fails_again_and_again_is_not_listed_for_without_end(
     assert play.pauses[0] == 0
     assert play.pauses[1:] == sorted(play.pauses[1:])
     assert play.pauses[-1] > 5
+
+
+async def test_watches_that_end_as_soon_as_they_begin_are_not_opened_without_end() -> None:
+    play = Play(pauses=2)
+    play.api.lists = [page()]
+    play.api.watches = [[] for _ in range(9)]
+    await play.run()
+    assert play.pauses == pytest.approx([1, 1, 1], abs=0.1)
+    assert play.api.watched_from == ["10"] * 3
+
+
+async def test_a_watch_that_has_brought_something_is_opened_again_at_once(play: Play) -> None:
+    play.api.lists = [page()]
+    play.api.watches = [[event("ADDED", "a", "x", 11)], [event("MODIFIED", "a", "y", 12)]]
+    await play.run()
+    assert (play.pauses, play.api.watched_from) == ([], ["10", "11", "12"])
 
 
 async def test_news_forgive_failures() -> None:
