@@ -23,6 +23,7 @@ from sweep_operator.runtime.lease_watch import LeaseWatch
 from sweep_operator.runtime.pod_index import PodIndex
 from sweep_operator.runtime.report_board import ReportBoard
 from sweep_operator.runtime.sweep_store import SweepStore
+from sweep_operator.runtime.together import cancel
 from sweep_operator.runtime.tokens import TokenReviewer
 from sweep_operator.runtime.work_queue import Key
 
@@ -175,9 +176,17 @@ class Gatherer:
 async def _at_once(requests: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
     """Return the answers, in order: that there are many to ask for must not make the look long, nor be a flood."""
     in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT)
+    wanted = list(requests)
 
     async def bounded(request: Coroutine[Any, Any, _T]) -> _T:
         async with in_flight:
             return await request
 
-    return await asyncio.gather(*(bounded(request) for request in requests))
+    tasks = [asyncio.ensure_future(bounded(request)) for request in wanted]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        # The first that fails ends the look, and the next look asks anew: it must not ask beside those of this one.
+        await cancel(tasks)
+        for request in wanted:
+            request.close()

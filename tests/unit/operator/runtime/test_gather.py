@@ -207,6 +207,23 @@ async def test_new_nodes_are_asked_for_at_once_and_not_all_of_hundreds() -> None
     assert asked[0] == REQUESTS_IN_FLIGHT
 
 
+async def test_a_look_that_fails_leaves_no_requests_behind() -> None:
+    count = 3 * REQUESTS_IN_FLIGHT
+    desk = Desk(*(record(shard, attempt=shard + 1) for shard in range(count)))
+    desk.api.refuse[path_of(0, 1)] = [ApiError(500, "etcd is away")]
+    get = desk.api.get
+
+    async def slow_get(path: str, query: Any = None) -> dict[str, Any]:
+        if path != path_of(0, 1):
+            await asyncio.sleep(0.01)
+        return await get(path, query)
+
+    desk.api.get = slow_get  # type: ignore[method-assign]
+    with pytest.raises(ApiError):
+        await desk.gather()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_nodes_that_may_not_be_read_are_not_asked_for() -> None:
     desk = Desk(record())
     desk.nodes.forbidden = True
