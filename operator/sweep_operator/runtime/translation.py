@@ -237,10 +237,15 @@ def _condition(condition: model.Condition, generation: int) -> api.Condition:
         type=condition.type,
         status="True" if condition.status else "False",
         reason=condition.reason if _REASON.fullmatch(condition.reason) else "Other",
-        message=condition.message[:1024],
+        message=_writable(condition.message)[:1024],
         last_transition_time=_time(condition.since),
         observed_generation=generation,
     )
+
+
+def _writable(text: str) -> str:
+    """Return a text that UTF-8 has a form for: JSON from outside can hold half of a surrogate pair, a status cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _seconds(time: datetime | None) -> float | None:

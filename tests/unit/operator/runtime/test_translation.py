@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from builders import NODE, NOW, UID, manifest, placed, record, sweep
+from builders import NODE, NOW, UID, manifest, placed, record, report, sweep
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resumable_sweep.contract.report import parsed_report
 from sweep_operator import api
 from sweep_operator.model.reclaim import Reclaim
 from sweep_operator.model.shard_record import ShardState
@@ -137,6 +139,14 @@ def test_a_reason_from_outside_cannot_make_the_status_invalid(reason: str, writt
     (condition,) = status_manifest(status, sweep())["conditions"]
     assert condition["reason"] == written
     assert len(condition["message"]) == 1024
+
+
+def test_words_from_outside_that_have_no_form_in_utf_8_are_written_as_their_escapes() -> None:
+    """A program's keys may be any JSON texts, and a sidecar names the keys that it misses."""
+    said = parsed_report({**asdict(report()), "message": json.loads(r'"\ud800 \u00e9"')}).message
+    status = SweepStatus(records=(record(),), conditions=(replace(HEALTHY, message=said),))
+    (condition,) = status_manifest(status, sweep())["conditions"]
+    assert condition["message"] == "\\ud800 \u00e9"
 
 
 def written_with(**fields: Any) -> dict[str, Any]:
