@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from sweep_operator.kube import paths
@@ -40,7 +40,9 @@ class Resync:
         self._client = client
         self._sweeps = sweeps
         self._queue = queue
-        self._collections = paths.sweeps(namespaces)
+        # Of all namespaces, where none is named.
+        self._collections = dict(zip(namespaces or ("",), paths.sweeps(namespaces), strict=True))
+        self._denied: frozenset[str] = frozenset()
         self._clock = clock
         self._sleep = sleep
         self._awaited: dict[Key, tuple[int, float]] = {}
@@ -72,7 +74,7 @@ class Resync:
         there = await self._listed(metadata_only=False)
         for sweep in there:
             self._sweeps.written(sweep)
-        self._sweeps.compare(before, {sweep["metadata"]["uid"] for sweep in there})
+        self._compare(before, there)
         self.queue_all()
 
     async def run(self) -> None:
@@ -89,14 +91,18 @@ class Resync:
         """List the sweeps, drop what is not there any more, and return whether that was possible."""
         before, now = self._sweeps.uids(), self._clock()
         try:
+            denied = self._denied
             there = await self._listed(metadata_only=True)
+            if denied - self._denied:
+                # Nobody has taken those in: the watch alone has told of them.
+                await self.take_in()
         except ApiError as error:
             if self._failing is None:
                 logger.warning("the sweeps could not be listed: %s", error)
             self._failing = (self._failing[0] if self._failing else now, str(error))
             return False
         self._failing = None
-        self._sweeps.compare(before, {sweep["metadata"]["uid"] for sweep in there})
+        self._compare(before, there)
         self._awaited = {key_of(sweep): self._promise(sweep, now) for sweep in there}
         return True
 
@@ -111,7 +117,31 @@ class Resync:
     def _lacks(self, key: Key, version: int) -> bool:
         return self._sweeps.watched_version(key) < version
 
+    def _compare(self, before: Mapping[Key, str], there: Collection[dict[str, Any]]) -> None:
+        # What is in a namespace that may not be listed is not known to be gone.
+        listed = {key: uid for key, uid in before.items() if key[0] not in self._denied}
+        self._sweeps.compare(listed, {sweep["metadata"]["uid"] for sweep in there})
+
     async def _listed(self, *, metadata_only: bool) -> list[dict[str, Any]]:
-        pages = [await self._client.get(path, metadata_only=metadata_only) for path in self._collections]
-        # An empty list of metadata comes without items.
-        return [sweep for page in pages for sweep in page["items"] or ()]
+        """Return the sweeps of all namespaces but those that are denied to us.
+
+        Whoever deletes one of several namespaces deletes the operator's rights in it, too: the others must go on.
+        """
+        sweeps: list[dict[str, Any]] = []
+        denied: dict[str, ApiError] = {}
+        for namespace, path in self._collections.items():
+            try:
+                page = await self._client.get(path, metadata_only=metadata_only)
+            except ApiError as error:
+                if error.status != 403:
+                    raise
+                denied[namespace] = error
+                continue
+            # An empty list of metadata comes without items.
+            sweeps += page["items"] or ()
+        if len(denied) == len(self._collections):
+            raise next(iter(denied.values()))
+        for namespace in denied.keys() - self._denied:
+            logger.warning("not allowed to list the sweeps of %s, going on without: %s", namespace, denied[namespace])
+        self._denied = frozenset(denied)
+        return sweeps
