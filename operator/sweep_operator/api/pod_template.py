@@ -37,7 +37,7 @@ _SCHEMA: dict[str, Any] = {
                     "type": "array",
                     "minItems": 1,
                     "maxItems": 32,
-                    "description": "The experiment's containers.",
+                    "description": "The experiment's containers; none of them may start again by itself.",
                     "items": {
                         **_ANY_FIELDS,
                         "description": "A container (core/v1 Container).",

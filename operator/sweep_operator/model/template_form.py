@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 _LONGEST_SHOWN = 64
@@ -17,7 +18,24 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a whole number
 # k8s.io/apimachinery, pkg/api/resource. The API server says of a text that it is no quantity, and not where it stands.
 _QUANTITY = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?")
 
-# A type, or _QUANTITY; {name: form} with what else there may be, {"*": form} for all names; [form] for all entries.
+
+@dataclass(frozen=True)
+class _Only:
+    """The form of what may be but one of these values."""
+
+    values: tuple[Any, ...]
+    must_be: str
+
+
+# Since Kubernetes 1.35 a container may say by itself that it is run again, whatever its pod says.
+_ALONE = "the operator alone runs a shard again, from its checkpoint"
+_NOT_BY_ITSELF: dict[str, Any] = {
+    "restartPolicy": _Only(("Never",), f"Never or absent: {_ALONE}"),
+    "restartPolicyRules": _Only(([],), f"absent: {_ALONE}"),
+}
+
+# A type, or _QUANTITY, or an _Only; {name: form} with what else there may be, {"*": form} for all names; [form] for all
+# entries.
 _CONTAINER: dict[str, Any] = {
     "env": [{}],
     "volumeMounts": list,
@@ -29,7 +47,7 @@ _CONTAINER: dict[str, Any] = {
 _OF_ATTEMPTS: dict[str, Any] = {
     "metadata": {"labels": {"*": str}, "annotations": {"*": str}},
     "spec": {
-        "containers": [_CONTAINER],
+        "containers": [{**_CONTAINER, **_NOT_BY_ITSELF}],
         "initContainers": [_CONTAINER],
         "volumes": list,
         "nodeSelector": {"*": str},
@@ -64,6 +82,10 @@ def _faults(value: Any, form: Any, *, path: str) -> Iterator[str]:
     if isinstance(form, re.Pattern):
         if isinstance(value, bool) or not form.fullmatch(str(value)):
             yield f"{path} is {_shown(value)} and must be a quantity, such as 500m or 2Gi"
+        return
+    if isinstance(form, _Only):
+        if value not in form.values:
+            yield f"{path} is {_shown(value)} and must be {form.must_be}"
         return
     kind = form if isinstance(form, type) else type(form)
     if not isinstance(value, kind) or isinstance(value, bool):

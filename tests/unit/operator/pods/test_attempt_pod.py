@@ -344,6 +344,14 @@ MISSHAPEN: dict[str, tuple[dict[str, Any], str]] = {
         template(pod={"volumes": "x" * 99}),
         f'spec.template.spec.volumes is "{"x" * 63}... and must be a list',
     ),
+    "a container that starts itself again": (
+        template(restartPolicy="OnFailure"),
+        'spec.template.spec.containers[0].restartPolicy is "OnFailure" and must be Never or absent',
+    ),
+    "a container that has rules for it": (
+        template(restartPolicy="Never", restartPolicyRules=[{"action": "Restart"}]),
+        'spec.template.spec.containers[0].restartPolicyRules is [{"action": "Restart"}] and must be absent',
+    ),
     "a selector that is true": (
         template(pod={"nodeSelector": {"gpu": True}}),
         "spec.template.spec.nodeSelector.gpu is true and must be a text",
@@ -355,6 +363,12 @@ MISSHAPEN: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_template_that_is_none_is_refused_by_its_field(broken: dict[str, Any], said: str) -> None:
     with pytest.raises(TemplateInvalid, match=re.escape(said)):
         built(template=broken)
+
+
+def test_init_containers_may_start_again_by_themselves() -> None:
+    sidecar = {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"}
+    never = template(pod={"initContainers": [sidecar]}, restartPolicy="Never", restartPolicyRules=[])
+    assert built(template=never)["spec"]["initContainers"][-1]["restartPolicy"] == "Always"
 
 
 @pytest.mark.parametrize("quantity", [1, 0.5, "1", "500m", "2Gi", "1e3", "12E", "-1", ".5"])
