@@ -127,7 +127,9 @@ def _pod(
     avoid_nodes(spec, list(dict.fromkeys(avoided)))
     if identity.get("runAsUser") is None:
         # Nobody says as whom the experiment runs: a common group lets the sidecar read what it may.
-        spec["securityContext"] = {"fsGroup": _FALLBACK_GROUP, **(spec.get("securityContext") or {})}
+        context = spec.get("securityContext") or {}
+        if context.get("fsGroup") is None:
+            spec["securityContext"] = {**context, "fsGroup": _FALLBACK_GROUP}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -243,7 +245,8 @@ def identity_of(spec: dict[str, Any]) -> dict[str, Any]:
     """Return the user and group of the first container, which the sidecar shares so that it can read the files."""
     pod = spec.get("securityContext") or {}
     main = spec["containers"][0].get("securityContext") or {}
-    return {field: main.get(field, pod.get(field)) for field in ("runAsUser", "runAsGroup")}
+    # What a container leaves open the pod says; null is as good as absent to the API server.
+    return {field: pod.get(field) if main.get(field) is None else main[field] for field in ("runAsUser", "runAsGroup")}
 
 
 def _place(spec: dict[str, Any], sweep: Sweep) -> None:

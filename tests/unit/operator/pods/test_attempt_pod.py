@@ -221,8 +221,9 @@ def test_a_hook_of_the_user_s_own_stays_and_proves_nothing() -> None:
         ({"runAsUser": 1000, "runAsGroup": 2000}, {}, 1000, 2000),
         ({"runAsUser": 1000}, {"runAsUser": 1001}, 1001, None),
         ({}, {"runAsUser": 0}, 0, None),
+        ({"runAsUser": 1000, "runAsGroup": 2000}, {"runAsUser": None, "runAsGroup": None}, 1000, 2000),
     ],
-    ids=["from the container", "from the pod", "the container's wins", "root"],
+    ids=["from the container", "from the pod", "the container's wins", "root", "null is as good as absent"],
 )
 def test_the_sidecar_runs_as_the_experiment_does(pod: Any, container: Any, user: int, group: int | None) -> None:
     made = built(template=template(pod={"securityContext": pod}, securityContext=container))
@@ -243,6 +244,8 @@ def test_a_common_group_helps_where_nobody_says_who_runs() -> None:
         assert variables(sidecar)["SWEEP_SHARED_BY_GROUP"] == "1"
     own = built(template=template(pod={"securityContext": {"fsGroup": 7}}))
     assert own["spec"]["securityContext"] == {"fsGroup": 7}
+    null = built(template=template(pod={"securityContext": {"fsGroup": None}}))
+    assert null["spec"]["securityContext"] == {"fsGroup": 65532}
 
 
 def test_the_sidecar_satisfies_restricted_pod_security() -> None:
