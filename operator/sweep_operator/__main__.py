@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 
+from sweep_operator.kube.depth import allow_deep_objects
 from sweep_operator.runtime.election import LeadershipLost
 from sweep_operator.runtime.process import run
 from sweep_operator.runtime.settings import SettingsInvalid, settings_from
@@ -17,6 +18,7 @@ LOST = 75
 
 def main() -> int:
     """Run until asked to end, and return the exit status."""
+    allow_deep_objects()
     try:
         settings = settings_from(os.environ)
     except SettingsInvalid as error:
