@@ -223,7 +223,7 @@ def _look(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) ->
 
 def _create(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) -> Housekeeping:
     creation = snapshot.housekeeping.get(role)
-    refused_until = _refused_until(creation, snapshot) if creation is not None else 0.0
+    refused_until = _refused_until(creation, snapshot, now=now) if creation is not None else 0.0
     if creation is None or (creation.created_at is None and now >= refused_until):
         # Soon, because a refusal is only known after this look.
         return Housekeeping(
@@ -233,8 +233,8 @@ def _create(role: Role, status: SweepStatus, snapshot: Snapshot, *, now: float) 
     return Housekeeping(status=status, again_at=again_at)
 
 
-def _refused_until(creation: Creation, snapshot: Snapshot) -> float:
+def _refused_until(creation: Creation, snapshot: Snapshot, *, now: float) -> float:
     generation = snapshot.sweep.generation
     if creation.problem == QUOTA_EXCEEDED:
-        return quota_retry_at([creation], snapshot.presence.pods, generation=generation)
-    return retry_at(creation, generation=generation)
+        return quota_retry_at([creation], snapshot.presence.pods, generation=generation, now=now)
+    return retry_at(creation, generation=generation, now=now)

@@ -61,7 +61,7 @@ def orders_again(
     """Return the orders for those pods of attempts of ours that the API server has refused so far."""
     generation, pods = snapshot.sweep.generation, snapshot.presence.pods
     by_quota = [each for each in snapshot.creations.values() if each.problem == QUOTA_EXCEEDED]
-    quota_at = pacing.quota_retry_at(by_quota, pods, generation=generation)
+    quota_at = pacing.quota_retry_at(by_quota, pods, generation=generation, now=now)
     quota_is_probed = False
     orders, looks = [], []
     for record, attempt in [(each, attempt) for each in records for attempt in each.attempts]:
@@ -71,7 +71,7 @@ def orders_again(
         if creation is None or not unmade or not wanted:
             continue
         waits_for_quota = creation.problem == QUOTA_EXCEEDED
-        at = quota_at if waits_for_quota else pacing.retry_at(creation, generation=generation)
+        at = quota_at if waits_for_quota else pacing.retry_at(creation, generation=generation, now=now)
         if now < at:
             looks.append(at)
         elif not creation.uncertain and not (quota_is_probed and waits_for_quota):

@@ -32,12 +32,17 @@ def next_start(records: Sequence[ShardRecord]) -> float | None:
     return min((record.not_before for record in records if record.state is ShardState.WAITING), default=None)
 
 
-def retry_at(creation: Creation, *, generation: int) -> float:
-    """Return when a refused creation is tried again (Unix seconds): at once, where the sweep was changed since."""
-    return 0.0 if creation.generation not in (0, generation) else creation.retry_at
+def retry_at(creation: Creation, *, generation: int, now: float) -> float:
+    """Return when a refused creation is tried again (Unix seconds): at once, where the sweep was changed since.
+
+    A clock that was set back since must not make it wait for longer.
+    """
+    if creation.generation not in (0, generation) or now < creation.refused_at:
+        return 0.0
+    return creation.retry_at
 
 
-def quota_retry_at(refused: Sequence[Creation], pods: Iterable[PodView], *, generation: int) -> float:
+def quota_retry_at(refused: Sequence[Creation], pods: Iterable[PodView], *, generation: int, now: float) -> float:
     """Return when a quota is to be asked again (Unix seconds) that all of these creations were refused by.
 
     That is at once, where one of the sweep's pods has ended since somebody last asked: a pod counts against a quota
@@ -53,4 +58,4 @@ def quota_retry_at(refused: Sequence[Creation], pods: Iterable[PodView], *, gene
     ]
     if any(end + 1 > refused_at for end in ends):
         return 0.0
-    return max((retry_at(creation, generation=generation) for creation in refused), default=0.0)
+    return max((retry_at(creation, generation=generation, now=now) for creation in refused), default=0.0)

@@ -33,6 +33,7 @@ _LONGEST_PAUSE_SECONDS = 300.0
 class _Verdict:
     generation: int
     refusal: Refusal | None
+    given_at: float
     valid_until: float
 
 
@@ -105,7 +106,10 @@ class Gate:
     def _valid(self, key: tuple[str, Role], generation: int) -> _Verdict | None:
         """Return the verdict on pods of this generation, None where there is none, or its time is over."""
         verdict = self._verdicts.get(key)
-        return verdict if verdict and verdict.generation == generation and self._clock() < verdict.valid_until else None
+        if verdict is None or verdict.generation != generation:
+            return None
+        # A clock that was set back must not make it last for longer.
+        return verdict if verdict.given_at <= self._clock() < verdict.valid_until else None
 
     def _await_trial(self, key: tuple[str, Role], generation: int) -> bool:
         """Let one pod be made where a dry run was untrue before, and have all others wait for what becomes of it."""
@@ -174,11 +178,11 @@ class Gate:
     def _keep(
         self, key: tuple[str, Role], generation: int, refusal: Refusal | None, *, pauses: int = 0
     ) -> Refusal | None:
-        until = float("inf")
+        now, until = self._clock(), float("inf")
         if refusal is not None:
             pause = refusal.retry_seconds * 2 ** min(max(0, pauses - 1), 10)
-            until = self._clock() + min(pause, _LONGEST_PAUSE_SECONDS)
-        self._verdicts[key] = _Verdict(generation=generation, refusal=refusal, valid_until=until)
+            until = now + min(pause, _LONGEST_PAUSE_SECONDS)
+        self._verdicts[key] = _Verdict(generation=generation, refusal=refusal, given_at=now, valid_until=until)
         return refusal
 
     async def _refusal_of_admitted(self, claims: Claims, sweep: Sweep, role: Role) -> Refusal | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from builders import NOW, crashed, pod, record
 
+from sweep_operator.decide.missing import Sought, missing
 from sweep_operator.decide.pacing import next_start, quota_retry_at, retry_at, to_start, to_stop
 from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.shard_record import ShardRecord, ShardState
@@ -91,8 +92,20 @@ def test_the_attempt_that_has_done_least_is_stopped() -> None:
 
 def test_what_was_refused_waits_its_time_unless_the_sweep_was_changed() -> None:
     refused = Creation(problem="TemplateInvalid", retry_at=NOW + 15, generation=3)
-    assert retry_at(refused, generation=3) == NOW + 15
-    assert retry_at(refused, generation=4) == 0
+    assert retry_at(refused, generation=3, now=NOW) == NOW + 15
+    assert retry_at(refused, generation=4, now=NOW) == 0
+
+
+def test_a_clock_that_was_set_back_makes_nothing_wait_for_longer() -> None:
+    refused = Creation(problem="ApiUnavailable", refused_at=NOW, retry_at=NOW + 15, generation=3)
+    assert retry_at(refused, generation=3, now=NOW) == NOW + 15
+    assert retry_at(refused, generation=3, now=NOW - 3600) == 0
+    assert quota_retry_at([PROBED], [pod()], generation=1, now=NOW - 3600) == 0
+    lost = Creation(uncertain=True, refused_at=NOW, retry_at=NOW + 15)
+    assert [missing([record()], pods=[], creations={1: lost}, now=now) for now in (NOW, NOW - 3600)] == [
+        [],
+        [Sought(0, 1)],
+    ]
 
 
 FIRST = Creation(problem="QuotaExceeded", refused_at=NOW - 60, retry_at=NOW - 55, generation=1)
@@ -115,4 +128,4 @@ PROBED = Creation(problem="QuotaExceeded", refused_at=NOW, retry_at=NOW + 40, re
     ],
 )
 def test_a_quota_is_asked_for_all_by_what_the_last_one_was_told(there: PodView, generation: int, at: float) -> None:
-    assert quota_retry_at([FIRST, PROBED], [there], generation=generation) == at
+    assert quota_retry_at([FIRST, PROBED], [there], generation=generation, now=NOW) == at

@@ -99,6 +99,14 @@ async def test_a_refusal_is_asked_for_again_only_after_a_while(entrance: Entranc
     assert await entrance.ask() is None
 
 
+async def test_a_clock_that_was_set_back_makes_no_refusal_last_for_longer(entrance: Entrance) -> None:
+    entrance.adds(hostPID=True)
+    assert await entrance.ask() is not None
+    entrance.adds()
+    entrance.now -= 3600
+    assert await entrance.ask() is None
+
+
 @pytest.mark.parametrize(
     ("status", "said"), [(400, "no"), (403, "no"), (422, "no"), (500, 'failed calling webhook "w": timeout')]
 )
