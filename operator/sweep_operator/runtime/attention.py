@@ -32,7 +32,9 @@ class Attention:
         """Return since when this process has heard all that was said to it (Unix seconds)."""
         now = (self._clock(), self._wall())
         # The monotonic clock stands still while a machine sleeps, and the other one may be set.
-        if max(now[0] - self._last[0], now[1] - self._last[1]) > LONGEST_PAUSE_SECONDS:
+        was_away = max(now[0] - self._last[0], now[1] - self._last[1]) > LONGEST_PAUSE_SECONDS
+        # Where it was set back, nobody would count as silent until it is where it was.
+        if was_away or now[1] < self._since:
             self._since = now[1]
         self._last = now
         return self._since

@@ -40,3 +40,10 @@ def test_what_was_not_understood_is_a_pause() -> None:
     clocks.attention.lost()
     lost_at = clocks.wall
     assert clocks.since_after(1) == lost_at
+
+
+def test_a_clock_that_was_set_back_leaves_it_no_time_that_is_still_to_come() -> None:
+    clocks = Clocks()
+    assert clocks.since_after(1, wall=-3600) == clocks.wall
+    again = clocks.wall
+    assert clocks.since_after(1) == again
