@@ -80,7 +80,7 @@ async def _run(
     settings: Settings, client: KubeClient, leadership: Leadership, ending: asyncio.Event, metrics: Metrics
 ) -> None:
     writer = client.fenced(lambda: leadership.is_held)
-    queue = WorkQueue(waited=metrics.queue_wait_seconds.observe)
+    queue = WorkQueue(waited=metrics.queue_wait_seconds.observe, is_open=False)
     attempts, reports = Attempts(), ReportBoard()
     gate = Gate(writer, allowance=settings.allowance, clock=time.time)
     sweeps = SweepStore(queue, forget=(attempts.forget, reports.forget, gate.forget, metrics.first_items.forget))
@@ -188,7 +188,7 @@ async def _run(
         leadership=leadership,
         informers=informers,
         resync=resync,
-        won=queue.count_from_now,
+        won=queue.open,
         began=began,
         work=(workers.run, events.run, leases.run, tokens.run),
     )

@@ -106,7 +106,9 @@ class SweepStore:
             self._watched.pop(key, None)
             self._queue.forget(key)
             self._queue.add(key)
-            self._ended[key].append(sweep["metadata"]["uid"])
+            if self._queue.is_open:
+                # Else no look is ever under way, and none would come to drop this again.
+                self._ended[key].append(sweep["metadata"]["uid"])
             self._forget_all([sweep["metadata"]["uid"]])
 
     def settle(self, key: Key) -> None:

@@ -18,7 +18,8 @@ class WorkQueue:
 
     A key that is added waits `idle_seconds`, so that the changes of one reclaim (a node, its eight pods) are seen
     together. A key that is added while it is being worked on is due again afterwards. `clock` is monotonic, in
-    seconds. `waited` is called with the seconds for which a key that is taken had been due.
+    seconds. `waited` is called with the seconds for which a key that is taken had been due. `is_open` is whether keys
+    are taken in from the start: who works on nothing yet must not keep all that there ever was.
     """
 
     def __init__(
@@ -27,7 +28,9 @@ class WorkQueue:
         idle_seconds: float = IDLE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         waited: Callable[[float], None] | None = None,
+        is_open: bool = True,
     ) -> None:
+        self.is_open = is_open
         self._idle = idle_seconds
         self._clock = clock
         self._waited = waited
@@ -43,6 +46,8 @@ class WorkQueue:
 
     def add(self, key: Key, *, delay: float | None = None) -> None:
         """Ask for `key` to be worked on in `delay` seconds; the earliest wish counts."""
+        if not self.is_open:
+            return
         at = self._clock() + (self._idle if delay is None else delay)
         if key in self._working:
             self._again[key] = min(at, self._again.get(key, at))
@@ -60,12 +65,9 @@ class WorkQueue:
         self._due.pop(key, None)
         self._again.pop(key, None)
 
-    def count_from_now(self) -> None:
-        """Count the waiting of whatever is due from now on: nobody was to work on it before."""
-        now = self._clock()
-        self._due = {key: max(at, now) for key, at in self._due.items()}
-        self._heap = [(at, key) for key, at in self._due.items()]
-        heapq.heapify(self._heap)
+    def open(self) -> None:
+        """Take keys in from now on; whoever opens the queue adds all that are to be worked on at first."""
+        self.is_open = True
 
     def due(self) -> int:
         """Return how many keys could be worked on at this moment."""

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from builders import manifest
 
+from soak.held import held
 from sweep_operator.runtime.sweep_store import SweepStore
 from sweep_operator.runtime.work_queue import WorkQueue
 
@@ -98,3 +99,12 @@ def test_a_new_sweep_of_the_same_name_is_younger_than_the_list(it: Store) -> Non
     it.store.seen(version(5, uid="new"))
     it.store.compare(before, {"sweep-uid"})
     assert it.store.get(KEY) == version(5, uid="new")
+
+
+def test_whoever_only_stands_in_keeps_nothing_of_what_is_gone() -> None:
+    queue = WorkQueue(is_open=False)
+    store = SweepStore(queue)
+    before = held(store), held(queue)
+    store.seen(version(1))
+    store.gone(version(1))
+    assert (held(store), held(queue)) == before

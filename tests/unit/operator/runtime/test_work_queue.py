@@ -111,16 +111,16 @@ async def test_how_long_the_oldest_has_been_due(queue: WorkQueue, clock: Clock) 
 
 async def test_nobody_has_waited_for_whoever_only_stood_in(clock: Clock) -> None:
     waited: list[float] = []
-    queue = WorkQueue(idle_seconds=1, clock=clock, waited=waited.append)
+    queue = WorkQueue(idle_seconds=1, clock=clock, waited=waited.append, is_open=False)
     queue.add(A)
-    queue.add(B, delay=3605)
+    assert len(queue) == 0
     clock.now += 3600
-    queue.count_from_now()
-    assert queue.oldest_due_seconds() == 0
-    clock.now += 7
+    queue.open()
+    queue.add(A)
+    clock.now += 8
     assert queue.oldest_due_seconds() == 7
-    assert [await due(queue), await due(queue), await due(queue)] == [A, B, None]
-    assert waited == [7, 2]
+    assert [await due(queue), await due(queue)] == [A, None]
+    assert waited == [7]
 
 
 async def test_workers_wake_up_for_an_earlier_wish() -> None:
