@@ -93,6 +93,7 @@ class Resync:
         try:
             denied = self._denied
             there = await self._listed(metadata_only=True)
+            self._compare(before, there)
             if denied - self._denied:
                 # Nobody has taken those in: the watch alone has told of them.
                 await self.take_in()
@@ -102,7 +103,6 @@ class Resync:
             self._failing = (self._failing[0] if self._failing else now, str(error))
             return False
         self._failing = None
-        self._compare(before, there)
         self._awaited = {key_of(sweep): self._promise(sweep, now) for sweep in there}
         return True
 

@@ -77,3 +77,13 @@ async def test_where_nothing_may_be_listed_that_is_said() -> None:
     desk.deny(A, B)
     assert not await desk.resync.look()
     assert desk.resync.failing is not None
+
+
+async def test_rights_that_come_and_go_drop_nothing() -> None:
+    desk = Desk()
+    await desk.resync.take_in()
+    desk.deny(A)
+    await desk.resync.look()
+    desk.deny(B)
+    await desk.resync.look()
+    assert desk.sweeps.all_keys() == [("a", "lr"), ("b", "lr")]
