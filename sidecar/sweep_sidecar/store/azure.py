@@ -28,6 +28,8 @@ _Answer = TypeVar("_Answer")
 
 _PAGE = 5000
 """Most names that Azure puts on one page of a listing."""
+_MOST_AT_ONCE = 5000 << 20
+"""Most bytes that one Put Blob takes (https://learn.microsoft.com/rest/api/storageservices/put-blob#remarks)."""
 _ONE_TRY: dict[str, Any] = {"retry_total": 0, "connection_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S}
 _STANDS = {"BlobAlreadyExists", "ConditionNotMet", "BlobImmutableDueToPolicy"}
 """Ways to say that a blob of this name is there. To an identity that may create but not overwrite it is a 403."""
@@ -76,6 +78,9 @@ class AzureStore(BucketFolder):
             self._azure = at_once(connected)
         except Exception as error:
             raise Unreachable(f"cannot use the credentials for {self.url}: {error}") from error
+        # Left to itself the client sends what is larger than 64 MiB, such as merged results, as a list of blocks: that
+        # takes the right to overwrite, which the pods need not have. adlfs makes the client, and hands no option on.
+        self._azure.service_client._config.max_single_put_size = _MOST_AT_ONCE
         connected_to = self._azure.service_client.account_name
         if host and connected_to != account:
             raise UrlUnsupported(

@@ -5,7 +5,7 @@ import pytest
 from integration.store.azure_server import AzureServer
 from integration.store.meddler import Meddler
 from integration.store.server_conformance import ServerConformance
-from sweep_sidecar.store import StoreNotCreateOnly, open_store, prove_create_only
+from sweep_sidecar.store import Creation, StoreNotCreateOnly, open_store, prove_create_only
 
 pytestmark = pytest.mark.integration
 
@@ -19,6 +19,18 @@ def server(azure_server: AzureServer) -> AzureServer:
 @pytest.mark.filterwarnings("ignore:Sending a large body directly with raw bytes:ResourceWarning")
 class TestAzureStore(ServerConformance):
     create_method = "PUT"
+
+    def test_to_create_what_is_large_takes_no_other_rights_than_the_small(
+        self, server: AzureServer, bucket: str, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in server.environment(server.url, bucket=bucket, may_delete=False).items():
+            monkeypatch.setenv(name, value)
+        # Larger than what the client sends as one request by default; so are the merged results of many items.
+        data = bytes(65 << 20)
+        store = open_store(url, deadline_s=60)
+        assert store.create("merged/large.jsonl", data) is Creation.CREATED
+        assert store.create("merged/large.jsonl", data[:-1] + b"1") is Creation.EXISTS
+        assert [listed.size for listed in store.list("merged/")] == [len(data)]
 
     def test_a_store_that_forgets_the_condition_is_refused(
         self, server: AzureServer, bucket: str, meddler: Meddler, url: str, monkeypatch: pytest.MonkeyPatch
