@@ -164,11 +164,22 @@ def test_every_label_and_annotation_has_its_row(pod: dict[str, Any]) -> None:
     same(first_cells("Annotations"), pod["metadata"]["annotations"])
 
 
+def test_every_role_is_named() -> None:
+    (row,) = (row for row in rows(section("Labels")) if named(row[0]) == [names.ROLE])
+    same(named(row[2]), set(Role))
+
+
+def test_no_table_has_two_rows_for_a_word() -> None:
+    for table in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE):
+        words = [word for row in rows(table) for word in named(row[0])]
+        assert sorted(words) == sorted(set(words))
+
+
 def test_the_objects_have_these_names() -> None:
     found = {
         names.attempt_pod_name(sweep="SWEEP", sweep_uid="1", shard=0, attempt=2),
         names.items_config_map_name(sweep="SWEEP", sweep_uid="1"),
-        *(names.housekeeping_pod_name(sweep="SWEEP", sweep_uid="1", role=role) for role in (Role.RESOLVE, Role.MERGE)),
+        *(names.housekeeping_pod_name(sweep="SWEEP", sweep_uid="1", role=role) for role in set(Role) - {Role.ATTEMPT}),
     }
     shown = {name.replace(names.uid_hash("1"), "HASH").replace("-0-2", "-SHARD-ATTEMPT") for name in found}
     same([name for row in rows(section("Names of objects")) for name in named(row[1])], {*shown, RESTORE, MIRROR})
