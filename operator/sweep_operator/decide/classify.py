@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Report, Stage
-from sweep_operator.model.observed import PodView, Presence
+from sweep_operator.model.observed import OUT_OF_MEMORY, PodView, Presence
 from sweep_operator.model.problem import Problem
 from sweep_operator.model.signals import Signal
 from sweep_operator.model.snapshot import Snapshot
@@ -26,7 +26,7 @@ _SHUTDOWN_REASONS = frozenset({"Terminated", "Shutdown", "NodeShutdown"})
 _REJECTIONS = ("OutOf", "UnexpectedAdmissionError", "TopologyAffinity", "NodeAffinity", "PodAffinity", "Preempting")
 _KILLED_BY_SIGNAL = frozenset({137, 143})
 _EXIT_REASONS = {
-    "OOMKilled": Signal.OUT_OF_MEMORY,
+    OUT_OF_MEMORY: Signal.OUT_OF_MEMORY,
     "StartError": Signal.START_FAILED,
     "ContainerCannotRun": Signal.START_FAILED,
     # containerd's exit code 255 for a container whose shim is gone: its machine, or containerd, was started anew.
@@ -247,6 +247,8 @@ def _failure(pod: PodView, *, node_lost: Signal, now: float) -> Finding:
             return Finding(signal=Signal.CONTAINER_LOST, ended=True, message="sweep-restore was lost with its machine")
         known = Exit(code) if code in set(Exit) else Exit.FAILED
         said = pod.restore_outcome.message if pod.restore_outcome else f"sweep-restore exited {code}"
+        if pod.restore.exit_reason == OUT_OF_MEMORY:
+            said = f"sweep-restore: {OUT_OF_MEMORY}: raise sidecar.resources, a value of the operator's chart"
         return Finding(signal=_RESTORE_EXITS.get(known, Signal.START_FAILED), ended=True, message=said)
     if pod.reason == "Evicted":
         return Finding(signal=Signal.STORAGE_LIMIT, ended=True, message=pod.message)

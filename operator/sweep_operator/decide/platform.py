@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sweep_operator.decide.sidecars import STARTING
 from sweep_operator.decide.wording import which_shards
-from sweep_operator.model.observed import ContainerView, Creation, PodView, Role
+from sweep_operator.model.observed import OUT_OF_MEMORY, ContainerView, Creation, PodView, Role
 from sweep_operator.model.problem import Problem, clipped
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
@@ -237,6 +237,11 @@ def _not_started(pod: PodView, container: ContainerView) -> Obstacle | None:
     if pod.outcome is not None and pod.role is not Role.ATTEMPT:
         # It has run, and what it said of itself tells more.
         return None
+    if is_sidecar and container.exit_reason == OUT_OF_MEMORY:
+        # Its log would show nothing but work.
+        said = f"{reason}: it ran out of memory ({OUT_OF_MEMORY})"
+        mend = "raise sidecar.resources, a value of the operator's chart: the pod is replaced then"
+        return Obstacle(reason=reason, said=said, mend=mend, container=container.name)
     mend = f"see `kubectl logs {pod.name} -c {container.name} --previous`"
     return Obstacle(reason=reason, said=said, mend=mend, container=container.name)
 

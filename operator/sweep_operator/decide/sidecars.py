@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from resumable_sweep.contract.report import HEARTBEAT_SECONDS
 from sweep_operator.decide.wording import which_shards
-from sweep_operator.model.observed import ContainerView, PodView
+from sweep_operator.model.observed import OUT_OF_MEMORY, ContainerView, PodView
 from sweep_operator.model.problem import Problem
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.snapshot import Snapshot
@@ -25,6 +25,8 @@ def mirrors_down(snapshot: Snapshot, records: Sequence[ShardRecord]) -> Problem 
         return None
     _, pod, mirror = down[0]
     said = mirror.waiting_reason if mirror.waiting_reason not in STARTING else f"exit code {mirror.exit_code}"
+    if mirror.exit_reason == OUT_OF_MEMORY:
+        said += f", {OUT_OF_MEMORY}: raise sidecar.resources, a value of the operator's chart, for further pods"
     who = f"{which_shards([shard for shard, *_ in down])} ({'' if len(down) == 1 else 'first '}pod {pod.name})"
     return Problem(
         reason="MirrorDown",

@@ -14,6 +14,9 @@ from sweep_operator.model.claims import ORDINARY, Claims
 from sweep_operator.model.image import digest_of, is_pinned
 from sweep_operator.model.reclaim import Reclaim
 
+OUT_OF_MEMORY = "OOMKilled"
+"""A kubelet's word for a container that was ended at its memory limit: it leaves no word of its own."""
+
 
 class Role(StrEnum):
     """What a pod of a sweep is for; the value of its label."""

@@ -60,6 +60,8 @@ NOT_SHOWN |= {"Settled", "Outdated", "Continue"}
 """Why a pod is deleted: in the plan only."""
 NOT_SHOWN |= {"ContainerStatusUnknown"}
 """A kubelet's word for a container that it does not find."""
+NOT_SHOWN |= {"OOMKilled"}
+"""A kubelet's word for a container at its memory limit."""
 NOT_SHOWN |= {"AlreadyExists"}
 """An API server's word for a name that is taken."""
 NOT_SHOWN |= {"ErrImagePull"}

@@ -276,6 +276,13 @@ def test_evidence(case: Case) -> None:
     assert not finding.complete
 
 
+def test_a_restore_that_ran_out_of_memory_is_told_with_its_mend() -> None:
+    starved = ContainerView(name="sweep-restore", started=True, exit_code=137, exit_reason="OOMKilled")
+    finding = judged(Case(sees=replace(restore_failed(137), restore=starved), signal=Signal.START_FAILED))
+    assert finding.signal == Signal.START_FAILED
+    assert finding.message.startswith("sweep-restore: OOMKilled: raise sidecar.resources")
+
+
 COMPLETE = report(stage=Stage.COMPLETE)
 PROVEN = {
     "pushed while the pod still seems to run": Case(sees=pod(), says=COMPLETE, signal=Signal.NONE),

@@ -100,6 +100,11 @@ NOWHERE: dict[str, Any] = {"node": "", "scheduled_at": 0.0, "mains": ()}
         ),
         (pod(mains=(main(), without_image().mains[0])), "ImagePullBackOff", "nowhere/main:1"),
         (chore(Role.MERGE, mirror=waiting("ErrImagePull", "gone", "sweep-merge")), "SidecarImageUnavailable", "gone"),
+        (
+            chore(Role.RESOLVE, mirror=replace(waiting("CrashLoopBackOff"), exit_code=137, exit_reason="OOMKilled")),
+            "CrashLoopBackOff",
+            "out of memory (OOMKilled); raise sidecar.resources",
+        ),
     ],
 )
 def test_what_keeps_a_pod_from_starting(sick: PodView, reason: str, words: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,9 @@ def test_all_sidecars_that_are_down_are_told_in_one_sentence() -> None:
     assert problem.message.startswith("shards 0-1,3 (first pod lr-0-1): sweep-mirror does not run (CrashLoopBackOff)")
     (alone,) = problems_of(snapshot(sweep(records), pods[3]), records, now=NOW)
     assert alone.message.startswith("shard 3 (pod lr-3-4): sweep-mirror does not run (exit code 137)")
+    starved = replace(pods[3], mirror=replace(killed, exit_reason="OOMKilled"))
+    (hungry,) = problems_of(snapshot(sweep(records), starved), records, now=NOW)
+    assert "does not run (exit code 137, OOMKilled: raise sidecar.resources" in hungry.message
 
 
 def test_problems_come_from_creations_reports_and_pods_but_not_from_rights() -> None:
