@@ -42,6 +42,10 @@ _PAGE = 1000
 """Most names that GCS puts on one page of a listing."""
 
 
+class _Forbidden(Unreachable):
+    """The identity may not do that."""
+
+
 class GcsStore(BucketFolder):
     """Objects below `gs://<bucket>/<folder>/`, each written once.
 
@@ -96,11 +100,14 @@ class GcsStore(BucketFolder):
                 json_out=True,
             )
         except FileExistsError:
-            # Somebody's object, or this call's own: a try whose reply was lost makes the next one fail like this.
-            holds = _holds(self._metadata(key, ends=ends), data)
-            if holds is None:
-                holds = self.get(key, deadline_s=max(0.0, ends - time.monotonic())) == data
-            return Creation.CREATED if holds else Creation.EXISTS
+            return self._compared(key, data, ends=ends)
+        except _Forbidden as refused:
+            # To replace an object takes the right to delete. An identity without it may be told so before anybody looks
+            # at the condition; of a name that is free it is a refusal in truth.
+            try:
+                return self._compared(key, data, ends=ends)
+            except Unreachable:
+                raise refused from None
         except FileNotFoundError as error:
             raise self._no_bucket("create " + key) from error
         if _holds(answer, data) is False:
@@ -175,6 +182,13 @@ class GcsStore(BucketFolder):
         except FileNotFoundError:
             return
 
+    def _compared(self, key: str, data: bytes, *, ends: float) -> Creation:
+        """Tell somebody's object from this call's own: a try whose reply was lost makes the next one fail as well."""
+        holds = _holds(self._metadata(key, ends=ends), data)
+        if holds is None:
+            holds = self.get(key, deadline_s=max(0.0, ends - time.monotonic())) == data
+        return Creation.CREATED if holds else Creation.EXISTS
+
     def _metadata(self, key: str, *, ends: float) -> dict[str, Any]:
         try:
             found: dict[str, Any] = self._call(
@@ -204,7 +218,9 @@ class GcsStore(BucketFolder):
             raise Unreachable(f"cannot {what} in {self.url}: no answer within {left_s:.0f} s") from error
         except Exception as error:
             # gcsfs lets through errors of aiohttp, requests, google-auth and its own: all mean "could not".
-            raise Unreachable(f"cannot {what} in {self.url}: {type(error).__name__}: {error}") from error
+            is_forbidden = isinstance(error, OSError) and str(error).startswith("Forbidden: ")  # gcsfs' word for 403
+            kind = _Forbidden if is_forbidden else Unreachable
+            raise kind(f"cannot {what} in {self.url}: {type(error).__name__}: {error}") from error
 
     def _no_bucket(self, what: str) -> Unreachable:
         return Unreachable(f"cannot {what} in {self.url}: bucket {self._bucket!r} does not exist")
