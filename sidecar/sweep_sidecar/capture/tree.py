@@ -113,15 +113,20 @@ def _follow(tree: Tree, root: Path, path: str) -> None:
 
 
 def _inside(root: Path, path: str, target: Path) -> str | None:
-    """Return where a link leads to, as a path in the snapshot directory; None where it leads out of it."""
+    """Return where a link leads to, as a path in the snapshot directory; None: out of it, or by another link."""
     parts = list(PurePosixPath(path).parts[:-1])
     way = PurePosixPath(target)
     if way.is_absolute():
         if not way.is_relative_to(root):
             return None
         parts, way = [], way.relative_to(root)
+    followed = False
     for part in way.parts:
-        if part != "..":
+        # What lies behind a link to a folder is not stored, and is never opened: the look would fail for ever.
+        if followed and root.joinpath(*parts).is_symlink():
+            return None
+        followed = part != ".."
+        if followed:
             parts.append(part)
         elif not parts:
             return None

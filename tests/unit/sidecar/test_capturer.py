@@ -542,6 +542,18 @@ def test_links_to_files_of_the_directory_are_taken_as_copies_and_no_others(
     assert shard.stored()["last.bin"] == b"eight"
 
 
+@pytest.mark.parametrize("target", ["latest/best.bin", "./latest/best.bin", "steps/../latest/best.bin", "latest/../z"])
+def test_a_link_by_way_of_a_link_to_a_folder_is_left_out_and_the_rest_is_stored(shard: Shard, target: str) -> None:
+    shard.write("steps/7/best.bin", b"seven")
+    shard.write("z", b"another")
+    (shard.root / "latest").symlink_to("steps/7")
+    (shard.root / "best.bin").symlink_to(target)
+    look = shard.capturer.look()
+    assert not look.is_torn
+    shard.publish(look)
+    assert shard.stored() == {"steps/7/best.bin": b"seven", "z": b"another"}
+
+
 @pytest.mark.parametrize("swapped", ["folder", "file", "pipe"])
 def test_no_link_is_followed_that_takes_a_files_place_after_the_scan(
     shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: str
