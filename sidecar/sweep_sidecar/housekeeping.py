@@ -21,6 +21,8 @@ from sweep_sidecar.retention import Rule, planned_sweep, swept
 from sweep_sidecar.settings import RunSettings
 from sweep_sidecar.store import Creation, Store, url_of
 
+_WORD_DIGITS = 16
+
 __all__ = [
     "DuplicateKeys",
     "Incomplete",
@@ -142,17 +144,18 @@ def merge(store: Store, settings: RunSettings, *, partial: bool = False) -> Merg
         sha256 = hashlib.sha256(results).hexdigest()
         _create_same(store, layout.merged_key(sha256), results)
         del results
-        _create_same(store, layout.provenance_key(sha256), b"".join(records.origins()))
+        provenance_key = _create_beside(store, sha256, layout.provenance_key, b"".join(records.origins()))
         skipped = records.count(State.SKIPPED)
+        skipped_key = ""
         if skipped:
-            _create_same(store, layout.skipped_key(sha256), b"".join(records.lines(State.SKIPPED)))
+            skipped_key = _create_beside(store, sha256, layout.skipped_key, b"".join(records.lines(State.SKIPPED)))
         return Merged(
             url=url_of(store, layout.merged_key(sha256)),
-            provenance_url=url_of(store, layout.provenance_key(sha256)),
+            provenance_url=url_of(store, provenance_key),
             sha256=sha256,
             items=records.count(State.DONE),
             skipped=skipped,
-            skipped_url=url_of(store, layout.skipped_key(sha256)) if skipped else "",
+            skipped_url=url_of(store, skipped_key) if skipped_key else "",
             left_out=records.count_foreign(),
             open=gathered.open,
             missing=sum(place % shape.shards not in gathered.by_exit for place, _ in records.missing()),
@@ -190,6 +193,18 @@ def retain(
 def _is_complete(log: LogReader) -> bool:
     newest = log.top().newest
     return newest is not None and newest.entry.kind is Kind.COMPLETE
+
+
+def _create_beside(store: Store, sha256: str, key_of: Callable[[str, str], str], data: bytes) -> str:
+    """Create what belongs to the results of that digest, and return its key.
+
+    A run that is merged anew, once failed shards have run again, may have the same results and yet more skipped items.
+    """
+    key = key_of(sha256, "")
+    if store.create(key, data) is Creation.EXISTS:
+        key = key_of(sha256, hashlib.sha256(data).hexdigest()[:_WORD_DIGITS])
+        _create_same(store, key, data)
+    return key
 
 
 def _create_same(store: Store, key: str, data: bytes) -> None:

@@ -85,11 +85,14 @@ def merged_key(sha256: str) -> str:
     return f"merged/{sha256}.jsonl"
 
 
-def skipped_key(sha256: str) -> str:
-    """Return the key of the items that the merged results lack because the program has skipped them."""
-    return f"merged/{sha256}.skipped.jsonl"
+def skipped_key(sha256: str, word: str = "") -> str:
+    """Return the key of the items that the merged results lack because the program has skipped them.
+
+    A `word` tells it apart from what an earlier merge with the very same results has said.
+    """
+    return f"merged/{sha256}.{word}.skipped.jsonl" if word else f"merged/{sha256}.skipped.jsonl"
 
 
-def provenance_key(sha256: str) -> str:
-    """Return the key of what is known about where each merged result comes from."""
-    return f"merged/{sha256}.provenance.jsonl"
+def provenance_key(sha256: str, word: str = "") -> str:
+    """Return the key of what is known about where each merged result comes from; `word` as above."""
+    return f"merged/{sha256}.{word}.provenance.jsonl" if word else f"merged/{sha256}.provenance.jsonl"

@@ -104,6 +104,25 @@ def test_only_a_complete_run_is_merged_unless_asked_otherwise(
     assert "2 results; 1 skipped; 1 of keys that are no items left out; not complete: shard 0 ends in gen" in told
 
 
+def test_a_run_is_merged_anew_when_all_that_came_is_what_was_skipped(tmp_path: Path) -> None:
+    run = RunOnDisk(tmp_path, items=["a", "b", "c"])
+    settings = RunSettings(store_url=run.url, run_id="run", shards=1, items_sha256=run.items_sha256)
+    log = HEADER + done('"a"', 1, host="x") + skipped('"b"', "no")
+    run.attempt(0, [{"results.jsonl": log + failed('"c"', "e")}], end=Kind.SEAL)
+    first = merge(run.store, settings, partial=True)
+    log += done('"a"', 1, host="y") + skipped('"c"', "neither")
+    run.attempt(0, [{"results.jsonl": log}], attempt=1)
+    for _ in range(2):
+        second = merge(run.store, settings)
+        assert (second.url, second.items, second.skipped) == (first.url, 1, 2)
+        listed = run.store.get(second.skipped_url.removeprefix(f"{run.url}/"))
+        assert [line["key"] for line in parsed_lines(listed)] == ['"b"', '"c"']
+        origin = run.store.get(second.provenance_url.removeprefix(f"{run.url}/"))
+        assert [line["host"] for line in parsed_lines(origin)] == ["y"]
+    assert merge(run.store, settings, partial=True) == second
+    assert run.command("verify", run.url) == 0
+
+
 def test_a_missing_item_of_complete_shards_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = RunOnDisk(tmp_path, items=["a", "b"])
     run.attempt(0, [{"results.jsonl": HEADER + done('"a"', 1)}])
