@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -137,7 +138,8 @@ def _of_json(text: str) -> list[Any]:
 
 
 def _of_csv(text: str) -> list[Any]:
-    rows = csv.DictReader(text.splitlines(keepends=True), strict=True)
+    # As for lines of JSON: str.splitlines would make two rows of one whose text holds U+2028 or a form feed.
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     values = []
     try:
         for row in rows:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from resumable_sweep import ResumableSweep
+from resumable_sweep._command.items_given import items_in
 from resumable_sweep._identity import run_id_of, run_log_path
 from resumable_sweep._seeds import seed_of
 from resumable_sweep.contract.canonical import canonical_json
@@ -156,6 +158,14 @@ def test_items_come_from_files(name: str, text: str, values: list[Any], folder: 
     assert [line["result"] for line in lines] == values
     if "key" in text:
         assert [line["key"] for line in lines] == [7, "7"]
+
+
+def test_a_row_ends_where_its_line_does_and_at_no_other_character(folder: Path) -> None:
+    texts = ["one\u2028line", "form\x0cfeed", "two\nlines", "next\x85line", "group\x1dend", "carriage\r\nreturn"]
+    with (folder / "i.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["text"], *([text] for text in texts)])
+    read = [item.value["text"] for item in items_in(folder / "i.csv")]
+    assert read == [text.replace("\r\n", "\n") for text in texts]
 
 
 def test_a_matrix_is_all_combinations(command: Command) -> None:
