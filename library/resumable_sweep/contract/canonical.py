@@ -45,6 +45,7 @@ def sha256_of_identities(identities: Collection[str]) -> str:
     """Return the digest of a set of keys, given by their identities."""
     digest = hashlib.sha256()
     for name in sorted(set(identities)):
-        digest.update(name.encode())
+        # Half of a surrogate pair, which the escapes of another program's JSON can hold, has no form in UTF-8.
+        digest.update(name.encode("utf-8", "backslashreplace"))
         digest.update(b"\n")
     return digest.hexdigest()

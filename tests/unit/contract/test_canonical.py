@@ -79,3 +79,9 @@ def test_the_digest_of_keys_is_what_the_formats_page_says() -> None:
 def test_different_keys_have_different_digests() -> None:
     assert sha256_of_keys(["1"]) != sha256_of_keys([1])
     assert sha256_of_keys(["a", "b"]) != sha256_of_keys(["a"])
+
+
+def test_half_of_a_surrogate_pair_counts_as_its_escape() -> None:
+    # printf '"\\ud800"\n' | sha256sum
+    assert sha256_of_keys(["\ud800"]) == "b16af5d32e117e1e4a4132716a6dfb0621bb990d1bfcce97a9df73774d0984f3"
+    assert sha256_of_keys(["\ud800"]) != sha256_of_keys(["\\ud800"])

@@ -78,3 +78,12 @@ def test_no_other_end_counts(
     writer = cluster.mirror(1)
     writer.finish(lambda: experiment)
     assert cluster.last_body().get("proof", "") == ("" if proof == "exit" else proof)
+
+
+def test_a_key_that_has_no_form_in_utf_8_does_not_keep_a_shard_from_its_end(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(0) + b'{"kind":"done","key":"\\ud800","result":1}\n')
+    writer.finish(lambda: Experiment.UNKNOWN)
+    assert writer.report.stage is Stage.SEALED
+    assert writer.report.items_done == 2
