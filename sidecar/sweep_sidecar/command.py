@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from resumable_sweep.contract.items import ItemsInvalid
-from resumable_sweep.contract.outcome import Exit, Outcome
+from resumable_sweep.contract.outcome import ATTEMPT_MESSAGE_LIMIT_BYTES, MESSAGE_LIMIT_BYTES, Exit, Outcome
 from resumable_sweep.contract.report import Answer, Report
 from sweep_sidecar import push, succession
 from sweep_sidecar.drift import Drifted
@@ -45,6 +45,8 @@ _Result = TypeVar("_Result")
 _LOG = logging.getLogger("sweep_sidecar")
 _DEFAULT_ITEMS = Path("/sweep/items/items.json")
 _LAST_WORDS = TerminationMessage()
+_OF_ATTEMPTS = ("restore", "mirror")
+"""The roles beside which other containers run in the same pod."""
 _PATIENCE_S = 120.0
 """How long a role that runs once keeps asking a store that does not answer before it gives up."""
 
@@ -88,7 +90,8 @@ def run(arguments: Sequence[str], *, ends: Collection[signal.Signals]) -> int:
         code, outcome = _failure(error)
     _LOG.info("%s: %s", outcome.reason, outcome.message)
     print(outcome.to_json(), flush=True)
-    _LAST_WORDS.write(outcome)
+    limit_bytes = ATTEMPT_MESSAGE_LIMIT_BYTES if options.role in _OF_ATTEMPTS else MESSAGE_LIMIT_BYTES
+    _LAST_WORDS.write(outcome, limit_bytes=limit_bytes)
     return code
 
 
@@ -214,7 +217,7 @@ def _mirror(environment: Mapping[str, str], ends: Collection[signal.Signals]) ->
         watch_for=lambda changed: _watch(settings, changed=changed),
         vitals=vitals,
         # From now on: what kills this process may leave no time for last words.
-        leave=lambda report: _LAST_WORDS.write(outcome_of(report)),
+        leave=lambda report: _LAST_WORDS.write(outcome_of(report), limit_bytes=ATTEMPT_MESSAGE_LIMIT_BYTES),
     )
     return Exit.OK, outcome_of(life.run(ends))
 

@@ -7,7 +7,7 @@ import os
 import threading
 from pathlib import Path
 
-from resumable_sweep.contract.outcome import MESSAGE_PATH, Outcome
+from resumable_sweep.contract.outcome import MESSAGE_LIMIT_BYTES, MESSAGE_PATH, Outcome
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,9 +21,9 @@ class TerminationMessage:
         self._failed = False
         self._lock = threading.Lock()
 
-    def write(self, outcome: Outcome) -> None:
+    def write(self, outcome: Outcome, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> None:
         """Replace what the file says; a failure is logged, once."""
-        data = outcome.to_json().encode()
+        data = outcome.to_json(limit_bytes=limit_bytes).encode()
         with self._lock:
             try:
                 # A mount of its own, which cannot be renamed over. Truncated first it would be empty for a moment, in

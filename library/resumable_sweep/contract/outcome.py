@@ -10,6 +10,11 @@ from typing import Any
 MESSAGE_PATH = "/dev/termination-log"
 MESSAGE_LIMIT_BYTES = 4096
 """The kubelet cuts a longer termination message (pkg/kubelet/container, MaxContainerTerminationMessageLength)."""
+ATTEMPT_MESSAGE_LIMIT_BYTES = 1536
+"""It also cuts those of a pod's containers to equal shares of 12 KiB (MaxPodTerminationMessageLogLength): this is what
+is left to each in a pod of eight, and in that of an attempt all but two are the user's."""
+_SENTENCES = ("message", "restore_message", "left_alone")
+"""Details that are for people, and may be cut."""
 
 
 class Exit(IntEnum):
@@ -54,15 +59,22 @@ class Outcome:
     message: str
     details: dict[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """Return the message as JSON that fits into what the kubelet keeps."""
-        message = self.message
+    def to_json(self, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> str:
+        """Return the message as JSON that fits into what the kubelet keeps; the longest sentences are cut."""
+        message, details = self.message, dict(self.details)
         while True:
-            text = json.dumps({"reason": self.reason, "message": message, "details": self.details})
-            excess = len(text.encode()) - MESSAGE_LIMIT_BYTES
-            if excess <= 0 or not message:
+            text = json.dumps({"reason": self.reason, "message": message, "details": details})
+            excess = len(text.encode()) - limit_bytes
+            sentences = {name: details[name] for name in _SENTENCES if isinstance(details.get(name), str)}
+            longest = max(sentences, key=lambda name: len(sentences[name]), default="")
+            if excess <= 0 or not (message or any(sentences.values())):
                 return text
-            message = message[: max(0, len(message) - max(excess, 16))]
+            # Not all of it at once: the same sentence may stand in both places.
+            fewer = max(excess // 4, 16)
+            if longest and len(sentences[longest]) > len(message):
+                details[longest] = sentences[longest][:-fewer]
+            else:
+                message = message[:-fewer]
 
 
 def parsed_outcome(text: str) -> Outcome | None:

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resumable_sweep.contract.outcome import MESSAGE_LIMIT_BYTES, Exit, Outcome, parsed_outcome
+from resumable_sweep.contract.outcome import (
+    ATTEMPT_MESSAGE_LIMIT_BYTES,
+    MESSAGE_LIMIT_BYTES,
+    Exit,
+    Outcome,
+    parsed_outcome,
+)
+from resumable_sweep.contract.report import Report, Stage, parsed_report
 
 
 def test_it_reads_back_what_it_wrote() -> None:
@@ -20,6 +29,30 @@ def test_it_fits_into_what_the_kubelet_keeps_and_stays_readable(message: str, ge
     assert outcome is not None
     assert (outcome.reason, outcome.details) == ("Failed", {"generation": generation})
     assert message.startswith(outcome.message)
+
+
+@given(st.text(max_size=3000), st.text(max_size=3000))
+def test_sentences_in_the_details_are_cut_as_well_and_nothing_else(message: str, restore_message: str) -> None:
+    report = Report(
+        run_id="r" * 63,
+        shard=9999,
+        attempt=99,
+        sequence=10**13,
+        stage=Stage.SEALED,
+        problem="ProgressWentBackwards",
+        message=message,
+        restore_problem="CheckpointFellBack",
+        restore_message=restore_message,
+    )
+    text = Outcome("Sealed", message, asdict(report)).to_json(limit_bytes=ATTEMPT_MESSAGE_LIMIT_BYTES)
+    assert len(text.encode()) <= ATTEMPT_MESSAGE_LIMIT_BYTES
+    outcome = parsed_outcome(text)
+    assert outcome is not None
+    said = parsed_report(outcome.details)
+    assert message.startswith(outcome.message)
+    assert message.startswith(said.message)
+    assert restore_message.startswith(said.restore_message)
+    assert replace(said, message=message, restore_message=restore_message) == report
 
 
 @pytest.mark.parametrize(
