@@ -372,6 +372,11 @@ class Capturer:
 
     def _looked(self) -> Look:
         counted = {path: tracked.counted for path, tracked in self._tracked.items()}
+        named = self._tracked.get(self.named)
+        if named is not None and named.growing is not None and not named.version.size:
+            # It was only just made. What other files record must not count until its first line is there: it would
+            # seem to be lost from then on.
+            counted[self.named] = Counted(formats=united([one or Counted() for one in counted.values()]).formats)
         progress = counting(counted, named=self.named)
         return Look(
             files={path: tracked.version for path, tracked in sorted(self._tracked.items())},

@@ -103,6 +103,19 @@ def test_nothing_is_written_where_nothing_changed(cluster: Cluster) -> None:
     assert cluster.kinds() == kinds == ["take", "base", "gen"]
 
 
+@pytest.mark.parametrize("start", [b"", HEADER[:-9]], ids=["empty", "a torn header"])
+def test_other_records_do_not_count_for_a_named_log_that_was_only_just_made(cluster: Cluster, start: bytes) -> None:
+    writer = cluster.pod(1)
+    cluster.append(1, HEADER + line(1) + line(2), "before.jsonl")
+    writer.look()
+    cluster.append(1, start)
+    writer.look()
+    assert writer.report.items_done == 0
+    cluster.append(1, (HEADER + line(7))[len(start) :])
+    writer.look()
+    assert (writer.report.problem, writer.report.items_done) == ("", 1)
+
+
 def test_writes_are_counted_for_the_sweeps_budget(cluster: Cluster) -> None:
     writer = cluster.pod(1)
     cluster.append(1, HEADER)
