@@ -88,7 +88,9 @@ def _as_type(kind: str, value: Any) -> Any:
         return None
     if kind == "float":
         return float(value)
-    return canonical_json(value) if kind == "json" else value
+    text = canonical_json(value) if kind == "json" else value
+    # Half of a surrogate pair, as an error's text may hold it, has no form in UTF-8.
+    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
 
 
 def _flatten(name: str, value: Any, cells: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,19 @@ def test_options_that_do_not_go_together_are_refused(
     assert said.code == 2
     assert text in said.err
     assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv", "parquet"])
+def test_an_error_that_names_a_file_in_another_encoding_is_exported(
+    format: str, tmp_path: Path, command: Command
+) -> None:
+    if format == "parquet":
+        pytest.importorskip("pyarrow.parquet")
+    with ResumableSweep([0], checkpoint_path=tmp_path / "a.jsonl", script=False, on_error="ignore") as sweep:
+        sweep.fail(0, os.fsdecode(b"there is no caf\xe9.txt"))
+    out = tmp_path / f"failed.{format}"
+    assert command("export", tmp_path / "a.jsonl", "--failed", "--format", format, "-o", out).code == 0
+    assert b"there is no caf\\udce9.txt" in out.read_bytes()
 
 
 def test_parquet_without_pyarrow_is_told_what_to_do(
