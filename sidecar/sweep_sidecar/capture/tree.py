@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -16,6 +17,9 @@ from sweep_sidecar.capture.opening import Unreadable
 from sweep_sidecar.capture.steady import Fingerprint, fingerprint_of
 
 _KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a pipe", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+
+_LEADS_NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""By way of a file, say; or what the link holds was never meant for a path: some programs keep words in one."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,11 @@ def _follow(tree: Tree, root: Path, path: str) -> None:
             tree.left_out[path] = "a link to what is not stored"
             return
         status = os.lstat(root / target)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno not in _LEADS_NOWHERE:
+            raise Unreadable(root / path, error) from error
         tree.left_out[path] = "a link to nothing"
         return
-    except OSError as error:
-        raise Unreadable(root / path, error) from error
     if stat.S_ISREG(status.st_mode):
         tree.links[path] = target
         tree.files[path] = fingerprint_of(status)

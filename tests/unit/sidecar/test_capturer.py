@@ -517,6 +517,8 @@ def test_links_to_files_of_the_directory_are_taken_as_copies_and_no_others(
         "far": str(tmp_path / "secret"),
         "folder": "steps",
         "nothing": "missing",
+        "by a file": "steps/7.bin/missing",
+        "words": "w" * 300,
         "inner": ".sweep/ack.json",
         "round": "round",
     }
@@ -529,6 +531,7 @@ def test_links_to_files_of_the_directory_are_taken_as_copies_and_no_others(
     assert shard.stored() == dict.fromkeys(taken, b"seven")
     said = [record.getMessage().split(":")[0] for record in caplog.records if "not stored" in record.getMessage()]
     assert sorted(said) == [
+        "by a file is a link to nothing",
         "far is a link to what is not stored",
         "folder is a link to no file",
         "inner is a link to what is not stored",
@@ -536,6 +539,7 @@ def test_links_to_files_of_the_directory_are_taken_as_copies_and_no_others(
         "out is a link to what is not stored",
         "pipe is a pipe",
         "round is a link to no file",
+        "words is a link to nothing",
     ]
     shard.write("steps/7.bin", b"eight")
     shard.publish(shard.capturer.look())
