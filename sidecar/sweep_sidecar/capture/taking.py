@@ -249,13 +249,19 @@ class Taker:
             if len(paths) == 1 or not any(statuses[path].st_size for path in paths[1:]):
                 check_sqlite_unlocked(files[paths[0]], paths[0])
             for path in paths:
-                if fingerprint_of(os.lstat(self.root / self._source(path))) != measured[path].fingerprint:
-                    raise Unsteady(path)
+                if self._fingerprint_now(path) != measured[path].fingerprint:
+                    raise Unsteady(path)  # or gone: every transaction ends with the removal of its journal
             if self._appeared(paths) or any(
                 fingerprint_of(statuses[path]) != measured[path].fingerprint for path in paths
             ):
                 raise Unsteady(paths[0])
             return {path: self._stored(path, files[path], measured[path]) for path in paths}
+
+    def _fingerprint_now(self, path: str) -> Fingerprint | None:
+        try:
+            return fingerprint_of(os.lstat(self.root / self._source(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _appeared(self, paths: tuple[str, ...]) -> bool:
         beside = {paths[0] + ending for ending in ("-journal", "-wal")} - set(paths)

@@ -55,7 +55,7 @@ def tree_of(root: Path, folder: str = "") -> Tree:
     """
     tree = Tree()
     folders = [folder]
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         tree.renewed_ns[folder] = (root / folder).stat().st_mtime_ns
     while folders:
         folder = folders.pop()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -7,9 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+from sweep_sidecar.capture.steady import Measured, measure
 from unit.sidecar.captured_shard import Shard
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -107,6 +110,26 @@ def test_a_locked_database_is_left_as_it_was(tmp_path: Path) -> None:
     assert problem.reason == "CheckpointInUse"
     assert "locked.db is an SQLite database that a connection has locked for writing" in problem.message
     assert set(shard.capturer.look().files) == {"locked.db"}
+
+
+def test_a_transaction_that_ends_while_its_database_is_read_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = Shard(tmp_path / "snapshot")
+    journal = shard.root / "x.db-journal"
+    shard.write("x.db", b"SQLite format 3\0" + b"pages")
+    shard.write(journal.name, b"journal")
+
+    def measured(file: BinaryIO, status: os.stat_result | None = None) -> Measured:
+        found = measure(file, status)
+        if found.size == len(b"journal"):
+            journal.unlink()
+        return found
+
+    monkeypatch.setattr("sweep_sidecar.capture.taking.measure", measured)
+    look = shard.capturer.look()
+    assert look.refusal is None
+    assert set(look.files) == {"x.db"}
 
 
 def hdf5(*, version: int, flags: int = 0) -> bytes:
