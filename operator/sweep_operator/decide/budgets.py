@@ -87,6 +87,10 @@ def _interval(allowance: Allowance) -> float:
 
 
 def _after_one(until: float, allowance: Allowance, *, now: float) -> float:
+    if _is_overspent(until, allowance, now=now):
+        # Whoever spends more than there is gets no other attempt: this was spent of a longer window, or while the clock
+        # was ahead, and how much of this allowance it is nobody knows. A shorter window must not fail a shard.
+        until = 0.0
     return round(max(until, float(ceil(now))) + _interval(allowance), 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,6 +148,25 @@ def test_a_shard_that_is_forgiven_begins_anew() -> None:
     fields = {"user_failures": 1, "setbacks": 1, "not_before": 1, "unexplained": 1, "barren": 1}
     spoilt = placed(**fields, infrastructure_until=1.0, reclaims_until=1.0, done=3)
     assert forgiven(spoilt) == placed(done=3)
+
+
+@pytest.mark.parametrize(
+    ("window", "later"),
+    [(3600.0, 3600), (86_400.0, -2 * 86_400)],
+    ids=["a shorter window", "a clock that was set back"],
+)
+@pytest.mark.parametrize("limit", [1, 100])
+def test_what_was_spent_of_a_longer_window_or_by_another_clock_fails_no_shard(
+    limit: int, window: float, later: int
+) -> None:
+    spec = Spec(run_id="r", shards=1, parallelism=1, infrastructure=Allowance(limit, 86_400.0), no_progress_attempts=0)
+    record = placed(signal=Signal.REJECTED, since=NOW)
+    for _ in range(min(limit, 10)):
+        record = charged(record, pod=None, spec=spec).record
+    spec = replace(spec, infrastructure=Allowance(limit, window))
+    charge = charged(record.changed(since=NOW + later), pod=None, spec=spec)
+    assert charge.refused == ""
+    assert charge.said.startswith(f"failure of the platform 1 of at most {limit} in ")
 
 
 allowances = st.builds(Allowance, st.integers(1, 300), st.integers(600, 86_400).map(float))
