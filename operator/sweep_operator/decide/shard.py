@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from sweep_operator.decide.budgets import charged, excused
 from sweep_operator.decide.classify import Finding, finding_of, judged_by_leave
+from sweep_operator.decide.cleanup import STOP_GRACE_SECONDS
 from sweep_operator.decide.images import Images, drift_of
 from sweep_operator.decide.notices import judged_by_notice, noted
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
@@ -155,10 +156,13 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
     if was_never_made(record.attempt, snapshot) and not record.node:
         return Step(record=excused(record).changed(state=ShardState.WAITING))
     if record.state is ShardState.STOPPING:
-        if finding.ended or (pod is not None and pod.is_terminal):
+        stuck_at = None if pod is None or snapshot.sweep.spec.suspend else _stuck_at(pod)
+        stuck = stuck_at is not None and now >= stuck_at
+        if finding.ended or stuck or (pod is not None and pod.is_terminal):
             stopped = excused(record).changed(state=ShardState.WAITING, signal=Signal.STOPPED, since=now)
             return Step(record=stopped)
-        return Step(record=record, again_at=finding.again_at)
+        looks = [at for at in (finding.again_at, stuck_at) if at is not None]
+        return Step(record=record, again_at=min(looks, default=None))
     if record.state is ShardState.LEAVING:
         leaves_until = record.since + LEAVING_SECONDS
         if record.live_heir:
@@ -177,6 +181,16 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
     if finding.ended:
         return _ended(record, finding, snapshot=snapshot, now=now)
     return Step(record=record.changed(state=ShardState.LEAVING), again_at=now + LEAVING_SECONDS)
+
+
+def _stuck_at(pod: PodView) -> float | None:
+    """Return from when on a pod that the operator has stopped is not waited for any more (Unix seconds).
+
+    Its containers were killed when its grace was over. What is still there then may be there for ever: its node is
+    dead and nobody says so, or its kubelet cannot get rid of it. A suspended sweep has nothing to lose by waiting, and
+    says that no pod runs any more only when that is so.
+    """
+    return pod.deleted_at + STOP_GRACE_SECONDS + LEAVING_SECONDS if pod.deleted and pod.deleted_at else None
 
 
 def _ended(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now: float) -> Step:

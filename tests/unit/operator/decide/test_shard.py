@@ -10,6 +10,7 @@ from builders import NODE, NOW, crashed, ended, node, placed, pod, record, repor
 
 from resumable_sweep.contract.outcome import Exit
 from resumable_sweep.contract.report import Stage
+from sweep_operator.decide.cleanup import STOP_GRACE_SECONDS
 from sweep_operator.decide.shard import LEAVING_SECONDS, delay_seconds, step_of
 from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.problem import Problem
@@ -33,6 +34,7 @@ class Case:
 
 REACHES = Problem(reason="TemplateForbidden", message="d is the hostPath /")
 ABSENT = {"absent": frozenset({1})}
+STUCK = NOW - STOP_GRACE_SECONDS - LEAVING_SECONDS
 CASES = {
     "waiting stays": Case(before=record(0, S.WAITING), state=S.WAITING),
     "complete stays, whatever its pod does": Case(before=record(0, S.COMPLETE), pods=(crashed(),), state=S.COMPLETE),
@@ -90,6 +92,15 @@ CASES = {
     ),
     "stopping goes on while its pod flushes": Case(
         before=placed(0, S.STOPPING), pods=(pod(deleted=True),), state=S.STOPPING
+    ),
+    "stopping goes on while a pod's grace lasts": Case(
+        before=placed(0, S.STOPPING), pods=(pod(deleted=True, deleted_at=STUCK + 1),), state=S.STOPPING
+    ),
+    "stopping does not wait for ever for a pod that nobody gets rid of": Case(
+        before=placed(0, S.STOPPING),
+        pods=(pod(deleted=True, deleted_at=STUCK),),
+        state=S.WAITING,
+        signal=Signal.STOPPED,
     ),
     "stopping ends with its pod": Case(
         before=placed(0, S.STOPPING), pods=(crashed(143),), state=S.WAITING, signal=Signal.STOPPED
@@ -217,6 +228,17 @@ def test_leaving_is_looked_at_again_when_its_time_is_over() -> None:
     before = placed()
     step = step_of(before, snapshot(sweep([before]), pod(deleted=True)), now=NOW)
     assert (step.again_at, step.record.since) == (NOW + LEAVING_SECONDS, NOW)
+
+
+def test_a_stopped_pod_that_stays_is_looked_at_again_when_its_time_is_over() -> None:
+    before, stays = placed(0, S.STOPPING), pod(deleted=True, deleted_at=STUCK + 7)
+    assert step_of(before, snapshot(sweep([before]), stays), now=NOW).again_at == NOW + 7
+
+
+def test_a_suspended_sweep_waits_for_a_pod_that_nobody_gets_rid_of() -> None:
+    before, stays = placed(0, S.STOPPING), pod(deleted=True, deleted_at=NOW - 86_400)
+    step = step_of(before, snapshot(sweep([before], suspend=True), stays), now=NOW)
+    assert (step.record.state, step.again_at) == (S.STOPPING, None)
 
 
 def test_a_reclaim_is_dated_by_its_first_sign() -> None:
