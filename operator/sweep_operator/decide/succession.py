@@ -84,7 +84,10 @@ def heir_step(record: ShardRecord, finding: Finding, snapshot: Snapshot, *, now:
     if standing is Standing.NEVER_MADE:
         return HeirStep(record.changed(heir=0), finding)
     if standing is Standing.COMPLETE:
-        return HeirStep(record, Finding(complete=True, ended=True))
+        # What the attempt before has stored last nobody may have heard from itself.
+        report = newest_report(snapshot.pod_of(record.heir), snapshot.reports.get(record.heir))
+        done = max(record.done, report.items_done) if report is not None else record.done
+        return HeirStep(record.changed(done=done), Finding(complete=True, ended=True))
     if standing is Standing.TAKEN and not finding.ended:
         pod = snapshot.pod_of(record.attempt)
         if pod is not None and has_failed(pod):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,19 @@ def test_an_attempt_has_one_heir() -> None:
 @pytest.mark.parametrize("state", [S.ACTIVE, S.LEAVING])
 def test_a_leaving_attempt_gets_one_too(state: S) -> None:
     assert len(orders(noticed(0, state, since=NOW, signal=Signal.GCE_PREEMPTED), pod(deleted=True))) == 1
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["its report", "its last words"])
+def test_what_the_heir_of_a_complete_shard_found_counts(heard: bool) -> None:
+    """The machine has gone after the attempt's last entry, and before its last report."""
+    found = report(2, stage=Stage.COMPLETE, items_done=9, items_recorded=9, items_restored=9)
+    words = {} if heard else json.loads(found.to_json())
+    reports = {1: report(items_done=5, notice=GCE), **({2: found} if heard else {})}
+    before = noticed(heir=2, done=5, recorded=5)
+    heir = heir_pod(phase="Failed", **restore(Exit.COMPLETE, **words))
+    step = step_of(before, snapshot(sweep([before]), pod(), heir, reports=reports), now=NOW)
+    assert (step.record.state, step.record.done, step.record.recorded) == (S.COMPLETE, 9, 9)
+    assert [event.message for event in step.events] == ["shard 0 is complete: 9 items"]
 
 
 def test_advice_makes_no_heir() -> None:
