@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
+
+_NO_PODS: Mapping[int, PodView] = {}
 
 
 def to_start(records: Sequence[ShardRecord], *, parallelism: int, now: float) -> list[ShardRecord]:
@@ -16,15 +18,25 @@ def to_start(records: Sequence[ShardRecord], *, parallelism: int, now: float) ->
     return ready[: max(0, room)]
 
 
-def to_stop(records: Sequence[ShardRecord], *, parallelism: int) -> list[ShardRecord]:
+def to_stop(
+    records: Sequence[ShardRecord], *, parallelism: int, pods: Mapping[int, PodView] = _NO_PODS
+) -> list[ShardRecord]:
     """Return the running shards that exceed `parallelism`: those whose attempt has done the least.
 
-    Those that are leaving are about to make room by themselves.
+    `pods` are those of attempts by number. An attempt whose experiment has not begun has done less than one that works
+    on its first item, or whose items nobody counts. Those that are leaving are about to make room by themselves.
     """
     active = [record for record in records if record.state is ShardState.ACTIVE]
-    excess = max(0, len(active) - parallelism)
-    active.sort(key=lambda record: (max(0, record.done - max(0, record.base - 1)), -record.shard))
-    return active[:excess]
+    if len(active) <= parallelism:
+        return []
+
+    def done(record: ShardRecord) -> tuple[int, bool, int]:
+        pod = pods.get(record.attempt)
+        # While it is not known what an attempt has restored it has done nothing: all of `done` is of those before it.
+        new = max(0, record.done - (record.base - 1)) if record.base else 0
+        return new, pod is not None and any(main.started for main in pod.mains), -record.shard
+
+    return sorted(active, key=done)[: len(active) - parallelism]
 
 
 def next_start(records: Sequence[ShardRecord]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sweep_operator.decide import cleanup, housekeeping, orders, pacing, platform, rate, summary
@@ -155,10 +156,9 @@ class _Draft:
         parallelism = 0 if spec.suspend else spec.parallelism
         self.untouched = platform.is_untouched(self.snapshot, self.records)
         outdated = platform.outdated(self.snapshot, self.records, now=self.now)
-        for record in [*outdated, *pacing.to_stop(self.records, parallelism=parallelism)]:
-            self.records[record.shard] = record.changed(
-                state=ShardState.STOPPING, heir_ended=record.heir_ended or bool(record.heir)
-            )
+        self._stop(outdated)
+        # Only now: those that stop anyway make room.
+        self._stop(pacing.to_stop(self.records, parallelism=parallelism, pods=self.snapshot.pods_by_attempt))
         if spec.suspend:
             self.records = [record.changed(heir_ended=True) if record.live_heir else record for record in self.records]
             return
@@ -171,6 +171,12 @@ class _Draft:
         delayed = pacing.next_start(self.records)
         if delayed is not None and delayed > self.now:
             self.look_again(delayed)
+
+    def _stop(self, records: Sequence[ShardRecord]) -> None:
+        for record in records:
+            self.records[record.shard] = record.changed(
+                state=ShardState.STOPPING, heir_ended=record.heir_ended or bool(record.heir)
+            )
 
     def _allocate(self, record: ShardRecord) -> None:
         attempt = self.status.attempts + 1

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import NOW, crashed, pod, record
+from builders import NOW, crashed, main, pod, record
 
 from sweep_operator.decide.missing import Sought, missing
 from sweep_operator.decide.pacing import next_start, quota_retry_at, retry_at, to_start, to_stop
@@ -88,6 +88,18 @@ def test_stopping(states: list[ShardState], parallelism: int, stopped: list[int]
 def test_the_attempt_that_has_done_least_is_stopped() -> None:
     running = [record(0, A, base=1, done=5), record(1, A, base=21, done=22), record(2, A, base=1, done=9)]
     assert shards(to_stop(running, parallelism=2)) == [1]
+
+
+def test_an_attempt_that_has_not_begun_is_stopped_before_one_that_works_on_its_first_item() -> None:
+    shards_of = [record(0, A, attempt=1), record(1, A, attempt=2), record(2, A, attempt=3, base=1)]
+    pods = {1: pod(1, node="", phase="Pending", mains=(main(started=False),)), 3: pod(3, shard=2)}
+    assert shards(to_stop(shards_of, parallelism=2, pods=pods)) == [1]
+    assert shards(to_stop(shards_of, parallelism=1, pods=pods)) == [1, 0]
+
+
+def test_what_those_before_it_have_done_is_none_of_an_attempt_that_has_not_restored_yet() -> None:
+    relaunched, at_work = record(0, A, attempt=8, done=50, recorded=50), record(1, A, attempt=2, base=1, done=3)
+    assert shards(to_stop([relaunched, at_work], parallelism=1, pods={2: pod(2, shard=1)})) == [0]
 
 
 def test_what_was_refused_waits_its_time_unless_the_sweep_was_changed() -> None:

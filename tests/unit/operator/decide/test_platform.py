@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import NOW, chore, ended, main, node, pod, record, report, restore, snapshot, sweep
+from builders import NOW, chore, ended, main, node, placed, pod, record, report, restore, snapshot, sweep
 
 from resumable_sweep.contract.report import Stage
 from sweep_operator.decide import decide
@@ -229,6 +229,12 @@ def test_only_a_pod_that_cannot_start_is_replaced_by_one_of_the_new_template(the
     plan = decide(known, NOW)
     assert [action.pod.uid for action in plan.actions if isinstance(action, DeletePod)] == [there.uid] * goes
     assert plan.status.records[0].state is (ShardState.STOPPING if goes else ShardState.ACTIVE)
+
+
+def test_no_other_attempt_stops_where_one_that_is_replaced_makes_room() -> None:
+    records = [record(), placed(1, attempt=2, base=1, signal=Signal.POD_DELETED)]
+    known = mended(without_image(made_of="old"), pod(2, shard=1, made_of="old"), records=records, parallelism=1)
+    assert [each.state for each in decide(known, NOW).status.records] == [ShardState.STOPPING, ShardState.ACTIVE]
 
 
 def test_its_replacement_comes_at_once_and_costs_nothing_however_often() -> None:
