@@ -8,10 +8,11 @@ from sweep_operator.decide.budgets import charged, excused
 from sweep_operator.decide.classify import Finding, finding_of, judged_by_leave
 from sweep_operator.decide.cleanup import STOP_GRACE_SECONDS
 from sweep_operator.decide.images import Images, drift_of
-from sweep_operator.decide.notices import judged_by_notice, noted
+from sweep_operator.decide.notices import Noted, judged_by_notice, noted
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
 from sweep_operator.decide.silence import heard_again, judged_by_silence
 from sweep_operator.decide.succession import (
+    Standing,
     heir_step,
     may_succeed,
     standing_of,
@@ -75,7 +76,10 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
             head_attempt=_head_attempt(pod),
             events=() if progress.damaged is None else (progress.damaged,),
         )
-    notice = noted(progress.record, pod=pod, report=report, now=now)
+    notice = Noted(progress.record)
+    if standing_of(progress.record, snapshot) not in (Standing.TAKEN, Standing.COMPLETE):
+        # An heir that has the shard keeps it, whatever is announced of the machine before it by now.
+        notice = noted(progress.record, pod=pod, report=report, now=now)
     finding = finding_of(
         pod,
         absent=record.attempt in snapshot.absent,

@@ -226,6 +226,9 @@ CASES = {
         pods=(pod(),), known={"absent": frozenset({2}), "creations": {2: Creation(uncertain=True)}}, heir=0
     ),
     "it goes with the notice": Case(known={"reports": {1: report()}}, heir=0, events=("NoticeWithdrawn",)),
+    "it has taken the shard before the notice was withdrawn": Case(
+        pods=(pod(), heir_pod(**restore(0))), known={"reports": {1: report()}}, **SUCCEEDED
+    ),
     "it goes when the machine stays": Case(at=OVERDUE, ended=True, events=("NoticeOverdue",)),
     "it has taken the shard of a machine that stays": Case(
         pods=(pod(), heir_pod(**restore(0))), at=OVERDUE, **SUCCEEDED
