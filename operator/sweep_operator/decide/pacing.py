@@ -7,15 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.shard_record import UNDER_WAY, ShardRecord, ShardState
 
+LONGEST_DELAY_SECONDS = 300
+"""The longest pause between two attempts of a shard."""
+
 _NO_PODS: Mapping[int, PodView] = {}
 
 
 def to_start(records: Sequence[ShardRecord], *, parallelism: int, now: float) -> list[ShardRecord]:
     """Return the waiting shards that there is room for: those that have begun before the others, then by index."""
     room = parallelism - sum(record.state in UNDER_WAY for record in records)
-    ready = [record for record in records if record.state is ShardState.WAITING and record.not_before <= now]
+    ready = [record for record in records if record.state is ShardState.WAITING and _is_ready(record, now)]
     ready.sort(key=lambda record: (record.attempt == 0, record.shard))
     return ready[: max(0, room)]
+
+
+def _is_ready(record: ShardRecord, now: float) -> bool:
+    # No delay is that long: the operator's clock was ahead when it was written, and must not hold the shard for longer.
+    return record.not_before <= now or record.not_before > now + 2 * LONGEST_DELAY_SECONDS
 
 
 def to_stop(

@@ -8,7 +8,8 @@ from sweep_operator.decide.budgets import charged, excused
 from sweep_operator.decide.classify import Finding, finding_of, judged_by_leave
 from sweep_operator.decide.cleanup import STOP_GRACE_SECONDS
 from sweep_operator.decide.images import Images, drift_of
-from sweep_operator.decide.notices import Noted, judged_by_notice, noted
+from sweep_operator.decide.notices import LONGEST_NOTICE_SECONDS, Noted, judged_by_notice, noted
+from sweep_operator.decide.pacing import LONGEST_DELAY_SECONDS
 from sweep_operator.decide.progress import made_progress, newest_report, progress_of
 from sweep_operator.decide.silence import heard_again, judged_by_silence
 from sweep_operator.decide.succession import (
@@ -37,7 +38,6 @@ Longer than the 15 s that GKE gives ordinary pods, and bounded because a pod on 
 _NO_IMAGES: Images = {}
 _FREE_RETRIES = 2
 _FIRST_DELAY_SECONDS = 5
-_LONGEST_DELAY_SECONDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +171,10 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
         leaves_until = record.since + LEAVING_SECONDS
         if record.live_heir:
             # The successor is made already: until the machine goes, to wait for the seal costs less than to work again.
-            leaves_until = max(leaves_until, record.deadline)
+            leaves_until = max(leaves_until, min(record.deadline, record.since + LONGEST_NOTICE_SECONDS))
+        if record.since > now + LEAVING_SECONDS:
+            # The operator's clock was ahead when that was written: nobody is to wait until it has come so far again.
+            leaves_until = now
         if finding.ended or (pod is not None and pod.is_terminal) or now >= leaves_until:
             return _ended(record, Finding(signal=record.signal, message=finding.message), snapshot=snapshot, now=now)
         if not finding.signal and pod is not None:
@@ -248,4 +251,4 @@ def delay_seconds(failures: int) -> int:
     """Return the delay after so many failures in a row: 5 s, doubling up to 5 min; 0 where there was none."""
     if failures <= 0:
         return 0
-    return min(_LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS << min(failures - 1, 16))
+    return min(LONGEST_DELAY_SECONDS, _FIRST_DELAY_SECONDS << min(failures - 1, 16))

@@ -60,6 +60,11 @@ def test_a_delayed_shard_waits_its_time() -> None:
     assert next_start(delayed) == NOW + 1
 
 
+def test_no_shard_waits_for_a_clock_that_was_set_back() -> None:
+    delayed = [record(0, W, not_before=int(NOW) + 86_400)]
+    assert shards(to_start(delayed, parallelism=1, now=NOW)) == [0]
+
+
 def test_nothing_delayed_nothing_to_wait_for() -> None:
     assert next_start(records(A, C)) is None
 

@@ -77,6 +77,13 @@ CASES = {
         signal=Signal.POD_DELETED,
         reclaim=True,
     ),
+    "leaving does not wait for a clock that was set back": Case(
+        before=placed(0, S.LEAVING, signal=Signal.POD_DELETED, since=NOW + 86_400),
+        pods=(pod(deleted=True),),
+        state=S.WAITING,
+        signal=Signal.POD_DELETED,
+        reclaim=True,
+    ),
     "leaving is taken back when the node recovers": Case(
         before=placed(0, S.LEAVING, signal=Signal.NODE_SHUTTING_DOWN, since=NOW), pods=(pod(),), state=S.ACTIVE
     ),

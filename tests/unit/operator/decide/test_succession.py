@@ -172,6 +172,13 @@ CASES = {
         at=SOON,
         **SUCCEEDED,
     ),
+    "it follows one that leaves until a deadline of a clock that was set back": Case(
+        before=WITH_HEIR.changed(
+            state=S.LEAVING, signal=Signal.GCE_PREEMPTED, since=NOW - LONGEST_NOTICE_SECONDS, deadline=SOON + 86_400
+        ),
+        pods=(pod(deleted=True), heir_pod()),
+        **SUCCEEDED,
+    ),
     "it waits until the deadline for one that leaves": Case(
         before=WITH_HEIR.changed(state=S.LEAVING, signal=Signal.GCE_PREEMPTED, since=NOW - LEAVING_SECONDS),
         pods=(pod(deleted=True), heir_pod()),
