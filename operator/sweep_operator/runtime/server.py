@@ -178,7 +178,8 @@ def experiment_of(pod: PodView, node: NodeView | None, *, noticed: bool = False)
     (where `noticed`) stops for a cloud's notice, and exits 0 has not finished.
     """
     codes = [main.exit_code for main in pod.mains]
-    told = noticed or pod.deleted or pod.disruption or (node is not None and (node.shutting_down or node.terminating))
+    goes = node is not None and (node.shutting_down or node.terminating or node.deleted)
+    told = noticed or pod.deleted or pod.disruption or goes
     if told and codes and None not in codes:
         return Experiment.FAILED
     if not codes:

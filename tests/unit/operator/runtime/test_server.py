@@ -27,6 +27,7 @@ ALL_ZERO = (ended(0, name="a"), ended(0, name="b"))
         ({"mains": ALL_ZERO, "disruption": "EvictionByEvictionAPI"}, node(), Experiment.FAILED),
         ({"mains": ALL_ZERO}, node(shutting_down=True), Experiment.FAILED),
         ({"mains": ALL_ZERO}, node(terminating="karpenter.sh/disrupted"), Experiment.FAILED),
+        ({"mains": ALL_ZERO}, node(deleted=True), Experiment.FAILED),
         ({"mains": (main(),), "deleted": True}, node(), Experiment.RUNNING),
     ],
     ids=[
@@ -39,6 +40,7 @@ ALL_ZERO = (ended(0, name="a"), ended(0, name="b"))
         "exit 0 under eviction proves nothing",
         "exit 0 under a node's shutdown proves nothing",
         "exit 0 on a node about to be removed proves nothing",
+        "exit 0 on a node that is being deleted proves nothing",
         "still flushing under deletion",
     ],
 )
