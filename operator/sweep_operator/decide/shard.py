@@ -184,7 +184,14 @@ def _next_step(record: ShardRecord, finding: Finding, *, snapshot: Snapshot, now
     if not finding.signal:
         return Step(record=record, again_at=finding.again_at)
     silenced = record.attempt if finding.signal is Signal.NODE_SILENT else 0
+    begun_before = not record.signal and _head_attempt(pod) >= record.attempt
     record = record.changed(signal=finding.signal, since=now, silenced=silenced)
+    if begun_before and finding.signal is Signal.SUPERSEDED:
+        # An earlier sweep has begun this run: that numbers began at 1 again is nobody's failure, the first time.
+        said = f"shard {record.shard}, attempt {record.attempt}: {finding.message}; numbers go on from there"
+        event = SweepEvent(reason=Signal.SUPERSEDED.value, message=said, warning=True)
+        waiting = excused(record).changed(state=ShardState.WAITING, not_before=int(now + delay_seconds(1)))
+        return Step(record=waiting, events=(event,))
     if finding.ended:
         return _ended(record, finding, snapshot=snapshot, now=now)
     return Step(record=record.changed(state=ShardState.LEAVING), again_at=now + LEAVING_SECONDS)

@@ -16,6 +16,7 @@ from sweep_operator.model.observed import Creation, PodView
 from sweep_operator.model.problem import Problem
 from sweep_operator.model.shard_record import ShardRecord, ShardState
 from sweep_operator.model.signals import Signal
+from sweep_operator.model.snapshot import Allowance
 
 S = ShardState
 LEAVING = placed(0, S.LEAVING, signal=Signal.POD_DELETED, since=NOW - 10)
@@ -220,6 +221,17 @@ def test_a_pod_that_must_go_is_charged_to_nobody() -> None:
     kept = ("setbacks", "user_failures", "infrastructure_until", "reclaims_until", "unexplained", "not_before")
     assert [getattr(after, field) for field in kept] == [getattr(before, field) for field in kept]
     assert after.barren == 0
+
+
+def test_the_first_attempt_at_an_earlier_run_costs_nothing_that_it_is_numbered_too_low() -> None:
+    low = pod(phase="Failed", mains=(), **restore(Exit.SUPERSEDED, head_attempt=41))
+    first, later = placed(barren=1), placed(barren=1, signal=Signal.SUPERSEDED, since=NOW - 9)
+    spec = {"infrastructure": Allowance(0, 600.0)}
+    step = step_of(first, snapshot(sweep([first], **spec), low), now=NOW)
+    assert (step.record.state, step.record.barren, step.record.infrastructure_until) == (S.WAITING, 0, 0)
+    assert (step.head_attempt, [event.reason for event in step.events]) == (41, ["Superseded"])
+    # Whoever is overtaken again shares the run with somebody.
+    assert step_of(later, snapshot(sweep([later], **spec), low), now=NOW).record.state is S.FAILED
 
 
 def test_an_attempt_is_judged_once() -> None:
