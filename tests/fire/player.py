@@ -111,9 +111,9 @@ class Player:
         self._namespaces[namespace].holds.pop((sweep, shard), None)
         self._do(self._turn_all(namespace))
 
-    def holds(self, namespace: str, shard: int, *, sweep: str = "lr") -> int | None:
-        """Return the attempt of a shard whose experiment stands still where it is to wait, None where none does."""
-        life = self._at_work(namespace, shard, sweep)
+    def holds(self, namespace: str, shard: int, *, sweep: str = "lr", attempt: int | None = None) -> int | None:
+        """Return the attempt (None: the newest) of a shard if its experiment stands still where it is to wait."""
+        life = self._at_work(namespace, shard, sweep, attempt=attempt)
         return life.attempt if life is not None and life.holds else None
 
     def hold_back(self, namespace: str, role: str, *, sweep: str = "lr") -> None:

@@ -52,7 +52,8 @@ def _announced(stand: Stand) -> dict[str, Any]:
     stand.wait(lambda: _last_attempt(stand, shard=0) > leaving, "a successor to be made")
     stand.player.lose(stand.namespace, 0, how="shutdown", attempt=leaving)
     # As above: a machine that goes must not still finish what is released.
-    stand.wait(lambda: stand.player.holds(stand.namespace, 0) != leaving, "the announced attempt to end")
+    # Nor is its successor asked, which is the newest and has nothing to stand still with.
+    stand.wait(lambda: stand.player.holds(stand.namespace, 0, attempt=leaving) is None, "the announced attempt to end")
     stand.player.release(stand.namespace, 0)
     return _to_the_end(stand)
 
