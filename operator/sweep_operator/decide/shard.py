@@ -99,6 +99,10 @@ def _step_of(record: ShardRecord, snapshot: Snapshot, *, now: float, images: Ima
         finding = Finding(signal=Signal.DRIFT, ended=True, message=drift)
     heir = heir_step(notice.record, finding, snapshot, now=now)
     step = _next_step(heir.record, heir.finding, snapshot=snapshot, now=now)
+    if heir.reclaim is not None:
+        told = succession_event(heir.reclaim, heir=record.heir, snapshot=snapshot)
+        events = step.events if told is None else (told, *step.events)
+        step = replace(step, record=step.record.changed(attempt=record.heir), reclaim=heir.reclaim, events=events)
     followed = _followed(step, snapshot, now=now)
     said = [progress.damaged, notice.event, *heir.events, *followed.events]
     if drift and finding.signal is not Signal.DRIFT and step.record.state not in UNDER_WAY:

@@ -32,19 +32,23 @@ class Standing(Enum):
     TAKEN = auto()
     """It has taken the shard: the attempt before can store nothing any more."""
     COMPLETE = auto()
-    """It has found that the attempt before has completed the shard."""
+    """The shard is complete: it has found it so, or has completed it before anybody looked."""
     ENDED = auto()
     """It has ended, or is about to, without having taken the shard."""
 
 
 @dataclass(frozen=True)
 class HeirStep:
-    """A record whose heir is up to date, what that says of its attempt, and what is to be said about it."""
+    """A record whose heir is up to date, what that says of its attempt, and what is to be said about it.
+
+    `reclaim` is the one after which the heir has completed the shard, None where there is nothing like that.
+    """
 
     record: ShardRecord
     finding: Finding
     events: tuple[SweepEvent, ...] = ()
     again_at: float | None = None
+    reclaim: Reclaim | None = None
 
 
 def standing_of(record: ShardRecord, snapshot: Snapshot) -> Standing:
@@ -87,7 +91,8 @@ def heir_step(record: ShardRecord, finding: Finding, snapshot: Snapshot, *, now:
         # What the attempt before has stored last nobody may have heard from itself.
         report = newest_report(snapshot.pod_of(record.heir), snapshot.reports.get(record.heir))
         done = max(record.done, report.items_done) if report is not None else record.done
-        return HeirStep(record.changed(done=done), Finding(complete=True, ended=True))
+        complete = Finding(complete=True, ended=True)
+        return HeirStep(record.changed(done=done), complete, reclaim=_reclaim_before(record, finding, snapshot))
     if standing is Standing.TAKEN and not finding.ended:
         pod = snapshot.pod_of(record.attempt)
         if pod is not None and has_failed(pod):
@@ -103,6 +108,23 @@ def heir_step(record: ShardRecord, finding: Finding, snapshot: Snapshot, *, now:
             return HeirStep(record, finding, again_at=overdue_at)
         return HeirStep(record.changed(heir_ended=True), finding, (_overdue_event(record),))
     return HeirStep(record, finding)
+
+
+def _reclaim_before(record: ShardRecord, finding: Finding, snapshot: Snapshot) -> Reclaim | None:
+    """Return what ended the attempt before an heir that has completed the shard; None where it did so itself."""
+    before, heir = snapshot.pod_of(record.attempt), snapshot.pod_of(record.heir)
+    worked = heir is not None and heir.restore is not None and heir.restore.exit_code == 0
+    if not worked or finding.complete or (before is not None and has_failed(before)):
+        return None
+    report = newest_report(heir, snapshot.reports.get(record.heir))
+    return Reclaim(
+        time=record.noticed_at,
+        node=record.node_name,
+        shard=record.shard,
+        attempt=record.attempt,
+        signal=finding.signal if finding.signal.is_reclaim else Signal(record.notice.value),
+        items_safe=max(record.done, report.items_restored if report is not None else 0),
+    )
 
 
 def _ended_event(record: ShardRecord, snapshot: Snapshot) -> SweepEvent:

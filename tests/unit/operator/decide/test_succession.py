@@ -218,6 +218,25 @@ CASES = {
         heir=0,
         events=("ShardComplete",),
     ),
+    "it has completed the shard before anybody looked": Case(
+        pods=(pod(), heir_pod(**restore(0))),
+        known={"reports": {2: report(2, stage=Stage.COMPLETE)}},
+        state=S.COMPLETE,
+        **{**SUCCEEDED, "events": ("Reclaimed", "ShardComplete")},
+    ),
+    "it has completed the shard of one whose node is gone": Case(
+        pods=(heir_pod(phase="Succeeded", **restore(0)),),
+        known={"reports": {2: report(2, stage=Stage.COMPLETE)}, "nodes": []},
+        state=S.COMPLETE,
+        **{**SUCCEEDED, "events": ("Reclaimed", "ShardComplete")},
+    ),
+    "it has completed the shard of one that crashed": Case(
+        pods=(crashed(), heir_pod(**restore(0))),
+        known={"reports": {2: report(2, stage=Stage.COMPLETE)}},
+        state=S.COMPLETE,
+        heir=0,
+        events=("ShardComplete",),
+    ),
     "it ends before its turn": Case(
         pods=(pod(), heir_pod(phase="Failed", reason="OutOfcpu")), ended=True, events=("SuccessorEnded",)
     ),
