@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,12 @@ def figures(*, quick: bool = False) -> list[dict[str, Any]]:
                 "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
             )
             numbered = list(enumerate(strikes))
-            for computes, at_once in ((False, _AT_ONCE), (True, 1)):
+            for computes, at_once in ((True, 1), (False, _AT_ONCE)):
                 chosen = [(number, strike) for number, strike in numbered if strike[0].computes is computes]
                 for what, outcome in _all_struck(ground, chosen, at_once=at_once):
                     if isinstance(outcome, BaseException):
                         # What fails must not take the others' figures along.
                         failed.append(f"{what}: {outcome!r}")
-                        traceback.print_exception(outcome)
                     else:
                         found.setdefault(what, []).extend(outcome)
         finally:
@@ -85,11 +84,20 @@ def _all_struck(
             ((program.image, way), pool.submit(_struck, ground, program, way, node=f"{way}-{number}", names=names))
             for number, (program, way, names) in strikes
         ]
+        for _, future in under_way:
+            future.add_done_callback(_tell_failure)
         wait(future for _, future in under_way)
         for what, future in under_way:
             yield what, future.exception() or future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _tell_failure(future: Future[list[Outcome]]) -> None:
+    """Show what has failed at once: the others may take half an hour yet."""
+    error = None if future.cancelled() else future.exception()
+    if error is not None:
+        traceback.print_exception(error)
 
 
 def _struck(ground: Ground, program: Program, way: str, *, node: str, names: tuple[str, ...]) -> list[Outcome]:

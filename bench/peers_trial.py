@@ -45,7 +45,7 @@ class _Side:
     verdict: Callable[[], str]
     said_done: Callable[[], Set[int]]
     results: Callable[[], list[tuple[str, Ran]]]
-    """What is in its results: from which pod, and what that has finished when."""
+    """What is in its results: on which host, and what that has finished when."""
     delete: Callable[[], None]
 
 
@@ -122,8 +122,8 @@ class _Trial:
                 wait_until(lambda side=side: _is_all_read(side), what="logs", seconds=5)  # type: ignore[misc]
         results = {side.name: side.results() for side in sides}
         for side in sides:
-            for pod, ran in results[side.name]:
-                side.follower.take(pod, ran)
+            for host, ran in results[side.name]:
+                side.follower.take(host, ran)
         outcomes = [
             outcome_of(
                 side.name,
@@ -210,7 +210,7 @@ class _Trial:
             if bucket is not None:
                 return [found for index in self._items for found in _in_bucket(bucket, f"{index}.jsonl")]
             # As if somebody had fetched the file out of each pod that succeeded, the moment it did.
-            return [(each.pod, ran) for each in follower.workers() if each.phase == "Succeeded" for ran in each.ran]
+            return [(each.host, ran) for each in follower.workers() if each.phase == "Succeeded" for ran in each.ran]
 
         return _Side(
             name=side,
