@@ -224,7 +224,7 @@ def node_finding(
         return Finding(signal=Signal.NODE_REBOOTED, ended=True, message=f"node {pod.node} was started anew")
     if node.ready == "Unknown" and node.terminating in _OFF:
         return Finding(signal=Signal.NODE_SHUTTING_DOWN, ended=True, message=f"node {pod.node} is switched off")
-    if node.shutting_down or node.terminating or node.deleted:
+    if node.is_going:
         said = f"has the taint {node.terminating}" if node.terminating else "is being deleted"
         said = "is shutting down" if node.shutting_down else said
         return Finding(signal=Signal.NODE_SHUTTING_DOWN, message=f"node {pod.node} {said}")

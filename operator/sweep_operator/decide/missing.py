@@ -53,8 +53,7 @@ def _is_expected(record: ShardRecord, attempt: int, creation: Creation | None, *
         return is_on_its_way(creation, now=now, cached_to=cached_to)
     # A refused creation is tried again, but not for a shard that is to stop, and not where it may have succeeded.
     wanted = record.state is ShardState.ACTIVE or (record.state is ShardState.LEAVING and attempt == record.heir)
-    has_waited = now >= creation.retry_at or now < creation.refused_at  # by a clock that was set back since
-    return wanted and not (creation.uncertain and has_waited)
+    return wanted and not (creation.uncertain and now >= creation.again_at(now=now))
 
 
 def is_on_its_way(creation: Creation, *, now: float, cached_to: int = 0) -> bool:

@@ -53,13 +53,8 @@ def next_start(records: Sequence[ShardRecord]) -> float | None:
 
 
 def retry_at(creation: Creation, *, generation: int, now: float) -> float:
-    """Return when a refused creation is tried again (Unix seconds): at once, where the sweep was changed since.
-
-    A clock that was set back since must not make it wait for longer.
-    """
-    if creation.generation not in (0, generation) or now < creation.refused_at:
-        return 0.0
-    return creation.retry_at
+    """Return when a refused creation is tried again (Unix seconds): at once, where the sweep was changed since."""
+    return 0.0 if creation.generation not in (0, generation) else creation.again_at(now=now)
 
 
 def quota_retry_at(refused: Sequence[Creation], pods: Iterable[PodView], *, generation: int, now: float) -> float:

@@ -76,8 +76,7 @@ def _with_news(record: ShardRecord, report: Report) -> ShardRecord:
 
 def _has_restored(pod: PodView | None, report: Report) -> bool:
     """Return whether the report's `items_restored` is final: while it restores, a sidecar knows of nothing yet."""
-    restored = pod is not None and pod.restore is not None and pod.restore.exit_code == 0
-    return restored or report.stage is not Stage.RESTORING
+    return (pod is not None and pod.has_restored) or report.stage is not Stage.RESTORING
 
 
 def made_progress(record: ShardRecord) -> bool:

@@ -62,10 +62,9 @@ def standing_of(record: ShardRecord, snapshot: Snapshot) -> Standing:
     report = newest_report(pod, snapshot.reports.get(heir))
     if is_complete(pod, report):
         return Standing.COMPLETE
-    restored = pod is not None and pod.restore is not None and pod.restore.exit_code == 0
     # How much there is to restore is told only after the shard was taken.
     at_work = report is not None and (report.stage is not Stage.RESTORING or report.restore_bytes > 0)
-    if restored or at_work:
+    if at_work or (pod is not None and pod.has_restored):
         return Standing.TAKEN
     if heir in snapshot.absent or (pod is not None and (pod.is_terminal or pod.deleted)):
         return Standing.ENDED
@@ -113,7 +112,7 @@ def heir_step(record: ShardRecord, finding: Finding, snapshot: Snapshot, *, now:
 def _reclaim_before(record: ShardRecord, finding: Finding, snapshot: Snapshot) -> Reclaim | None:
     """Return what ended the attempt before an heir that has completed the shard; None where it did so itself."""
     before, heir = snapshot.pod_of(record.attempt), snapshot.pod_of(record.heir)
-    worked = heir is not None and heir.restore is not None and heir.restore.exit_code == 0
+    worked = heir is not None and heir.has_restored
     if not worked or finding.complete or (before is not None and has_failed(before)):
         return None
     report = newest_report(heir, snapshot.reports.get(record.heir))

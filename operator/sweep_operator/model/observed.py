@@ -99,6 +99,11 @@ class PodView:
         """Whether none of its containers will ever run again."""
         return self.phase in ("Succeeded", "Failed")
 
+    @property
+    def has_restored(self) -> bool:
+        """Whether its checkpoint was restored, so that its experiment may begin."""
+        return self.restore is not None and self.restore.exit_code == 0
+
     @cached_property
     def is_running(self) -> bool:
         """Whether the experiment itself runs."""
@@ -128,7 +133,7 @@ class PodView:
             self.phase == "Running"
             and not spoken_against
             and bool(self.mains and self.node)
-            and (self.restore is None or self.restore.exit_code == 0)
+            and (self.restore is None or self.has_restored)
             and all(each.started and each.exit_code is None and not each.waiting_reason for each in at_work)
         )
 
@@ -175,10 +180,15 @@ class NodeView:
     deleted: bool = False
     """Whether somebody has asked for its deletion, and a finalizer keeps it: an autoscaler that drains it."""
 
+    @property
+    def is_going(self) -> bool:
+        """Whether somebody has said that it is about to end."""
+        return bool(self.shutting_down or self.terminating or self.deleted)
+
     @cached_property
     def is_well(self) -> bool:
         """Whether nobody says anything against it."""
-        return self.ready == "True" and not (self.shutting_down or self.terminating or self.deleted)
+        return self.ready == "True" and not self.is_going
 
     @cached_property
     def incarnation(self) -> str:
@@ -232,6 +242,10 @@ class Creation:
     """The sweep's generation that was refused, 0 where none was."""
     version: int = 0
     """The pod's resourceVersion as the API server took it, 0 where it is not known."""
+
+    def again_at(self, *, now: float) -> float:
+        """Return when it may be tried again (Unix seconds); by a clock that was set back since, at once."""
+        return 0.0 if now < self.refused_at else self.retry_at
 
 
 @dataclass(frozen=True)

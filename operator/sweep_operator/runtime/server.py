@@ -178,8 +178,7 @@ def experiment_of(pod: PodView, node: NodeView | None, *, noticed: bool = False)
     (where `noticed`) stops for a cloud's notice, and exits 0 has not finished.
     """
     codes = [main.exit_code for main in pod.mains]
-    goes = node is not None and (node.shutting_down or node.terminating or node.deleted)
-    told = noticed or pod.deleted or pod.disruption or goes
+    told = noticed or pod.deleted or pod.disruption or (node is not None and node.is_going)
     if told and codes and None not in codes:
         return Experiment.FAILED
     if not codes:
